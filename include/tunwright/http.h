@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * http: the REST API over libmicrohttpd. One route table; a read is answered from a snapshot, a change is queued to the
+ * engine and its connection suspended until the result is there.
+ */
+#ifndef TUNWRIGHT_HTTP_H
+#define TUNWRIGHT_HTTP_H
+
+#include "tunwright/engine.h"
+
+struct http_server;
+struct http_options {
+    struct engine *engine;            /* borrowed */
+    const char *token_sha256_hex;     /* of the admin token that TCP clients present; 64 characters */
+    uint32_t own_uid;                 /* beside root, and … */
+    uint32_t socket_gid;              /* … members of this group, who may use the Unix socket */
+};
+
+/* Listeners are bound by the caller (while it may still be root) and passed: the server takes them. */
+int http_listen_unix(const char *path, uint32_t gid, int *ret_fd, struct err *ret_err);
+/* "127.0.0.1:8080", "[::1]:8080"; -EINVAL for an address that is not loopback. Port 0: any, see *ret_bound. */
+int http_listen_tcp(const char *address, int *ret_fd, struct endpoint *ret_bound, struct err *ret_err);
+
+int http_start(const struct http_options *options, int unix_fd, const int *tcp_fds, size_t tcp_count,
+               struct http_server **ret_server, struct err *ret_err);
+/* The engine's on_publish: wakes the streams. */
+void http_published(void *server);
+/* Ends streams, waits for the requests in hand, closes. The engine must still be running. */
+void http_stop(struct http_server *server);
+
+#endif
