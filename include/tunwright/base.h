@@ -12,13 +12,14 @@
 #ifndef TUNWRIGHT_BASE_H
 #define TUNWRIGHT_BASE_H
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define CLEANUP(function) __attribute__((cleanup(function)))
-#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+#define PRINTF_LIKE(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
 /* ---- errors ------------------------------------------------------------------------------------ */
