@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tests' own tools: a decoder that sees nothing would let everything pass."""
+
+import socket
+
+from lib.capture import Capture
+from lib.transfer import transfer
+
+
+def test_namespaces_ping_and_capture(net):
+    a, b = net.namespace("a"), net.namespace("b")
+    net.veth(a, ["10.0.0.1/24"], b, ["10.0.0.2/24"])
+    with Capture(net, a, "eth0", "icmp") as capture:
+        ping = a.ping("10.0.0.2", count=3)
+        assert (ping.sent, ping.received) == (3, 3), ping.text
+        requests = capture.wait(lambda p: p.is_echo_request(), 3)
+        replies = capture.wait(lambda p: p.is_echo_reply(), 3)
+    assert {(p.source, p.target, len(p.ip)) for p in requests} == {("10.0.0.1", "10.0.0.2", 84)}
+    assert {(p.source, p.target) for p in replies} == {("10.0.0.2", "10.0.0.1")}
+    assert a.ping("10.0.0.3", count=1).received == 0
+    assert a.stats("eth0")["tx_packets"] >= 3
+    assert a.addresses("eth0") == {"10.0.0.1/24"}
+    assert transfer(a, b, socket.AF_INET, ("10.0.0.2", 4000), 3_000_001)[0] == "10.0.0.1"
+
+
+def test_kernel_dump_is_stable_and_sees_changes(net):
+    a = net.namespace("a")
+    a.ip("link", "add", "x0", "type", "veth", "peer", "name", "x1")
+    before = a.kernel()
+    assert a.kernel() == before
+    a.ip("address", "add", "10.9.9.9/32", "dev", "x0")
+    assert a.kernel() != before
