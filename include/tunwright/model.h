@@ -148,7 +148,7 @@ struct device {
     size_t label_count;
     struct ip_prefix *addresses;  /* in the order given: the first of a subnet is its primary */
     size_t address_count;
-    struct route *routes;
+    struct route *routes;   /* sorted: those without `via` first, then by table, family, destination and metric */
     size_t route_count;
     struct worker_config worker;
     enum drift_policy drift;
