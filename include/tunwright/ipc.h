@@ -106,6 +106,8 @@ int ipc_request_check(const void *packet, size_t length, const struct ipc_reques
                       struct err *ret_err);
 int ipc_reply_check(const void *packet, size_t length, const struct ipc_reply **ret_reply, const char **ret_text,
                     struct err *ret_err);
+/* "hello", "device_create", …; "event" for IPC_OP_N, "?" past it. */
+const char *ipc_op_name(uint32_t op);
 /* A step as its request; the text is the step's worker.config (borrowed). */
 void ipc_request_from_step(const struct step *step, uint32_t serial, struct ipc_request *ret_request);
 
