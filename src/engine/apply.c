@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "converge.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool error_is_absence(int error)
+{
+    return error == -ENOTCONN;
+}
+
+/* ---- where in the document a refusal belongs ------------------------------------------------------------------- */
+
+static void route_pointer(char out[static ERR_POINTER_MAX], const struct device *device, const struct route *route)
+{
+    for (size_t i = 0; device && i < device->route_count; i++) {
+        if (route_equal(&device->routes[i], route)) {
+            (void)snprintf(out, ERR_POINTER_MAX, "/routes/%zu", i);
+            return;
+        }
+    }
+    (void)snprintf(out, ERR_POINTER_MAX, "/routes");
+}
+
+static void address_pointer(char out[static ERR_POINTER_MAX], const struct device *device,
+                            const struct ip_prefix *address)
+{
+    for (size_t i = 0; device && i < device->address_count; i++) {
+        if (ip_prefix_equal(&device->addresses[i], address)) {
+            (void)snprintf(out, ERR_POINTER_MAX, "/addresses/%zu", i);
+            return;
+        }
+    }
+    (void)snprintf(out, ERR_POINTER_MAX, "/addresses");
+}
+
+static const char *link_pointer(const struct link_settings *link, int error)
+{
+    static const struct {
+        uint32_t set;
+        const char *pointer;
+    } fields[] = {
+        {LINK_MTU, "/mtu"},     {LINK_TXQUEUELEN, "/txqueuelen"}, {LINK_MAC, "/mac"}, {LINK_OWNER, "/owner"},
+        {LINK_GROUP, "/group"}, {LINK_MASTER, "/master"},         {LINK_UP, "/up"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+        if (link->set == fields[i].set)
+            return fields[i].pointer;
+    /* several at once: only a master that is not there gives itself away */
+    return (link->set & LINK_MASTER) && link->master[0] && (error == -ENODEV || error == -ENOENT) ? "/master" : "";
+}
+
+static void step_blame(const struct step *step, const struct device *device, int error, struct err *err)
+{
+    char *out = err->pointer;
+
+    if (out[0] == '/')
+        return; /* the kernel's side knew better */
+    switch (step->kind) {
+    case STEP_ROUTE_ADD:
+    case STEP_ROUTE_DELETE:
+        route_pointer(out, device, &step->route);
+        return;
+    case STEP_ADDRESS_ADD:
+    case STEP_ADDRESS_DELETE:
+        address_pointer(out, device, &step->address);
+        return;
+    case STEP_WORKER_START:
+    case STEP_WORKER_CONFIGURE:
+        (void)snprintf(out, ERR_POINTER_MAX, err->code == ERR_ADDRESS_IN_USE ? "/worker/local" : "/worker");
+        return;
+    case STEP_WORKER_STOP:
+        (void)snprintf(out, ERR_POINTER_MAX, "/worker");
+        return;
+    case STEP_LINK_SET:
+        (void)snprintf(out, ERR_POINTER_MAX, "%s", link_pointer(&step->link, error));
+        return;
+    case STEP_DEVICE_CREATE:
+        if (error == -EEXIST) {
+            err->code = ERR_FOREIGN_DEVICE; /* somebody was quicker */
+            (void)snprintf(out, ERR_POINTER_MAX, "/name");
+        } else if (error == -ENOENT && step->device.netns[0]) {
+            (void)snprintf(out, ERR_POINTER_MAX, "/netns");
+        }
+        return;
+    default:
+        return;
+    }
+}
+
+/* ---- carrying out ------------------------------------------------------------------------------------------------ */
+
+/* What shall go and has gone by itself is as good as taken away. The look afterwards tells whether that is so. */
+static bool step_is_moot(const struct step *step, int error)
+{
+    switch (step->kind) {
+    case STEP_WORKER_STOP:
+        return error == -ENOENT || error == -ENODEV || error == -ESRCH;
+    case STEP_ROUTE_DELETE:
+        return error == -ESRCH || error == -ENODEV;
+    case STEP_ADDRESS_DELETE:
+        return error == -EADDRNOTAVAIL || error == -ENODEV;
+    case STEP_DEVICE_DELETE:
+        return error == -ENODEV;
+    default:
+        return false;
+    }
+}
+
+static void item_note(struct converge_item *item, const struct step *step)
+{
+    item->applied++;
+    if (step->kind == STEP_WORKER_STOP || step->kind == STEP_WORKER_START)
+        item->worker_replaced = true;
+    if (step->kind == STEP_DEVICE_DELETE || step->kind == STEP_DEVICE_CREATE)
+        item->recreated = true;
+}
+
+static int step_carry_out(struct kernel *kernel, const struct step *step, struct converge_item *item)
+{
+    struct err err = {0};
+    int r = kernel->ops->apply(kernel, step, &err);
+
+    if (r == 0 || step_is_moot(step, r)) {
+        item_note(item, step);
+        return 0;
+    }
+    if (error_is_absence(r) && err.code != ERR_NETD_UNAVAILABLE)
+        (void)err_set(&err, r, ERR_NETD_UNAVAILABLE, "", "tunwright-netd cannot be reached.");
+    else if (err.code == ERR_NONE)
+        (void)err_set_kernel(&err, r, step_kind_name(step->kind), "The kernel refused");
+    if (!error_is_absence(r))
+        step_blame(step, item->wanted.now ? item->wanted.now : item->wanted.before, r, &err);
+    item->error = r;
+    item->err = err;
+    return r;
+}
+
+static int items_by_uuid(const void *a, const void *b)
+{
+    const struct converge_item *left = *(struct converge_item *const *)a, *right = *(struct converge_item *const *)b;
+
+    return memcmp(left->wanted.uuid.bytes, right->wanted.uuid.bytes, sizeof(left->wanted.uuid.bytes));
+}
+
+static struct converge_item *item_of(struct converge_item *const *sorted, size_t count, const struct uuid *uuid)
+{
+    struct converge_item key = {.wanted.uuid = *uuid};
+    const struct converge_item *key_pointer = &key;
+    struct converge_item *const *found = bsearch(&key_pointer, sorted, count, sizeof(*sorted), items_by_uuid);
+
+    return found ? *found : NULL;
+}
+
+int plan_apply(struct kernel *kernel, const struct plan *plan, struct converge_item *items, size_t count,
+               enum converge_mode mode, struct err *ret_err)
+{
+    struct converge_item **sorted = calloc(count + 1, sizeof(*sorted));
+    int r = 0;
+
+    if (!sorted)
+        return err_no_memory(ret_err);
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = &items[i];
+    qsort(sorted, count, sizeof(*sorted), items_by_uuid);
+    for (size_t i = 0; i < plan->count; i++) {
+        struct converge_item *item = item_of(sorted, count, &plan->steps[i].device.uuid);
+
+        if (!item || item->error < 0)
+            continue;
+        r = step_carry_out(kernel, &plan->steps[i], item);
+        if (r < 0 && (mode == CONVERGE_ATOMIC || error_is_absence(r))) {
+            if (ret_err)
+                *ret_err = item->err;
+            break;
+        }
+        r = 0;
+    }
+    free(sorted);
+    return r;
+}
