@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * echo: answers ping, and on tap the questions that come before one.
+ */
+#include "worker/echo_answer.h"
+#include "worker/forwarder.h"
+
+_Static_assert(ECHO_GROWTH <= FORWARDER_GROWTH, "an answer fits behind the longest question");
+
+static int echo_init(struct forwarder *forwarder, struct err *ret_err)
+{
+    (void)forwarder;
+    (void)ret_err;
+    return 0;
+}
+
+static void echo_from_device(struct forwarder *forwarder, size_t queue, size_t length)
+{
+    size_t answer_length;
+    enum drop_reason reason = echo_answer(forwarder->config.kind, forwarder->packet, length, &answer_length);
+
+    if (reason == PACKET_FORWARD)
+        forwarder_to_device(forwarder, queue, forwarder->packet, answer_length);
+    else
+        counter_drop(forwarder->counters, reason);
+}
+
+const struct forwarder_type echo_type = {
+    .type = WORKER_ECHO,
+    .init = echo_init,
+    .from_device = echo_from_device,
+};

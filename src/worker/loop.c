@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Everything the worker waits for is in one epoll set. A wake-up gives each source that is ready one bounded batch:
+ *
+ *     control, listening socket, signal  ─ first, because they may change all the rest
+ *     queue 0, queue 1, …, socket 0, …   ─ at most BATCH packets each, then the next
+ *
+ * so that a flood on one side takes turns with the other, and control is heard between any two rounds. Level-triggered:
+ * what a batch leaves is reported again. There is no tick; a timer runs only while somebody has something to say.
+ *
+ * The open files are shared with netd, which holds a second descriptor of each. Closing ours therefore does not take it
+ * out of the epoll set: that has to be done by hand, before.
+ */
+#include "worker/loop.h"
+
+#include "worker/control.h"
+#include "worker/forwarder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define BATCH              32 /* packets of one source in one wake-up */
+#define MESSAGES_AT_ONCE   4
+#define STATUS_INTERVAL_NS NSEC_PER_SEC
+#define EVENTS_MAX         (3 + WORKER_FDS_MAX)
+
+enum source { SOURCE_SIGNAL, SOURCE_CONTROL, SOURCE_LISTEN, SOURCE_QUEUE, SOURCE_SOCKET };
+
+struct loop {
+    int epoll_fd, signal_fd;
+    int control_fd; /* always the same number; `connected` says whether there is something behind */
+    int listen_fd;
+    bool connected;
+    bool stop;
+    struct forwarder *forwarder;           /* NULL before the first configuration */
+    char *status;                          /* what was sent last; owned */
+    int64_t status_sent_ns, status_due_ns; /* CLOCK_MONOTONIC; due 0: nothing to send */
+    struct control_buffer buffer;
+};
+
+static int loop_watch(struct loop *loop, int fd, enum source source, size_t index)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)source << 32 | index};
+
+    return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static void loop_unwatch(struct loop *loop, int fd)
+{
+    epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
+static void loop_unwatch_forwarder(struct loop *loop, const struct forwarder *forwarder)
+{
+    for (size_t i = 1; i < forwarder->fd_count; i++)
+        loop_unwatch(loop, forwarder->fds[i]);
+}
+
+static int loop_watch_forwarder(struct loop *loop, const struct forwarder *forwarder, struct err *ret_err)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < forwarder->queue_count && r == 0; i++)
+        r = loop_watch(loop, forwarder_queue(forwarder, i), SOURCE_QUEUE, i);
+    for (size_t i = 0; i < forwarder->socket_count && r == 0; i++)
+        r = loop_watch(loop, forwarder_socket(forwarder, i), SOURCE_SOCKET, i);
+    if (r < 0)
+        loop_unwatch_forwarder(loop, forwarder);
+    return r < 0 ? err_set_kernel(ret_err, r, "epoll_ctl", "the descriptors") : 0;
+}
+
+/* ---- control
+ * --------------------------------------------------------------------------------------------------------- */
+
+static void loop_disconnect(struct loop *loop)
+{
+    loop_unwatch(loop, loop->control_fd);
+    close(loop->control_fd);
+    loop->connected = false;
+}
+
+static void loop_note_sending(const char *verb, int r)
+{
+    if (r < 0)
+        log_warning("cannot send `%s` to netd: %s", verb, strerror(-r));
+}
+
+static void loop_send_status(struct loop *loop, const char *verb)
+{
+    char *text = forwarder_status(loop->forwarder);
+    int r;
+
+    if (!text)
+        return;
+    r = control_send(loop->control_fd, verb, text, strlen(text), NULL, 0);
+    loop_note_sending(verb, r);
+    free(loop->status);
+    loop->status = text;
+    loop->status_sent_ns = clock_monotonic_ns();
+    loop->status_due_ns = 0;
+    if (r == -EAGAIN) { /* netd is slow to read */
+        text_done(&loop->status);
+        loop->status_due_ns = loop->status_sent_ns + STATUS_INTERVAL_NS;
+    }
+}
+
+static void loop_configure(struct loop *loop, struct control_message *message)
+{
+    struct forwarder *forwarder = NULL;
+    struct err err = {0};
+    int r;
+
+    r = forwarder_new(message->packet, message->length, &message->head, message->fds, message->fd_count, &forwarder,
+                      &err);
+    message->fd_count = 0;
+    if (r == 0)
+        r = loop_watch_forwarder(loop, forwarder, &err);
+    if (r < 0) {
+        log_warning("configuration refused: %s%s%s", err.pointer, err.pointer[0] ? ": " : "", err.message);
+        loop_note_sending("failed", control_send_failed(loop->control_fd, &err));
+        forwarder_free(forwarder);
+        return;
+    }
+    if (loop->forwarder)
+        loop_unwatch_forwarder(loop, loop->forwarder);
+    forwarder_free(loop->forwarder);
+    loop->forwarder = forwarder;
+    loop_send_status(loop, "ready");
+}
+
+static void loop_attach(struct loop *loop)
+{
+    const struct forwarder *forwarder = loop->forwarder;
+    int r;
+
+    if (forwarder)
+        r = control_send(loop->control_fd, "attached", forwarder->message, forwarder->message_length, forwarder->fds,
+                         forwarder->fd_count);
+    else
+        r = control_send(loop->control_fd, "attached", "", 0, NULL, 0);
+    loop_note_sending("attached", r);
+    if (forwarder)
+        loop_send_status(loop, "status");
+}
+
+static void loop_handle_message(struct loop *loop, struct control_message *message)
+{
+    if (strcmp(message->head.verb, "configure") == 0)
+        loop_configure(loop, message);
+    else if (strcmp(message->head.verb, "attach") == 0)
+        loop_attach(loop);
+    else if (strcmp(message->head.verb, "stop") == 0)
+        loop->stop = true;
+    while (message->fd_count > 0)
+        fd_done(&message->fds[--message->fd_count]);
+}
+
+static void loop_on_control(struct loop *loop)
+{
+    for (int i = 0; i < MESSAGES_AT_ONCE && loop->connected && !loop->stop; i++) {
+        struct control_message message;
+        struct err err = {0};
+        int r = control_receive(loop->control_fd, &loop->buffer, &message, &err);
+
+        switch (r) {
+        case 0:
+            loop_handle_message(loop, &message);
+            break;
+        case -EPROTO:
+            log_warning("a message from netd cannot be read: %s", err.message);
+            loop_note_sending("failed", control_send_failed(loop->control_fd, &err));
+            break;
+        case -EAGAIN:
+            return;
+        default:
+            loop_disconnect(loop);
+            if (!loop->forwarder) {
+                log_error("netd went away before it configured this worker");
+                loop->stop = true;
+            }
+        }
+    }
+}
+
+/* The newest netd is the one to listen to. */
+static void loop_on_listen(struct loop *loop)
+{
+    int fd = accept4(loop->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0) {
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+            log_warning("cannot accept a new netd: %s", strerror(errno));
+            loop_unwatch(loop, loop->listen_fd);
+        }
+        return;
+    }
+    if (loop->connected)
+        loop_unwatch(loop, loop->control_fd);
+    loop->connected = false;
+    if (fd != loop->control_fd) {
+        if (dup3(fd, loop->control_fd, O_CLOEXEC) < 0) {
+            log_warning("cannot take a new netd's connection: %s", strerror(errno));
+            close(fd);
+            return;
+        }
+        close(fd);
+    }
+    loop->connected = loop_watch(loop, loop->control_fd, SOURCE_CONTROL, 0) == 0;
+}
+
+/* ---- packets
+ * ----------------------------------------------------------------------------------------------------------- */
+
+static void loop_on_queue(struct loop *loop, size_t index, uint32_t events)
+{
+    struct forwarder *forwarder = loop->forwarder;
+    int r;
+
+    if (forwarder->queue_gone[index])
+        return;
+    r = forwarder_from_device(forwarder, index, BATCH);
+    /* An error on a queue means that there is no device behind it; one that stays would wake us for ever. */
+    if (r == 0 && (events & EPOLLIN || !(events & (EPOLLERR | EPOLLHUP))))
+        return;
+    loop_unwatch(loop, forwarder_queue(forwarder, index));
+    forwarder->queue_gone[index] = true;
+    forwarder->news = true;
+    log_warning("%s: the device behind queue %zu is gone", forwarder->config.device, index);
+}
+
+static void loop_on_socket(struct loop *loop, size_t index, uint32_t events)
+{
+    struct forwarder *forwarder = loop->forwarder;
+
+    if (forwarder->socket_gone[index])
+        return;
+    if (events & EPOLLERR)
+        forwarder->type->on_wire_error(forwarder);
+    forwarder_from_wire(forwarder, BATCH);
+    if (events & EPOLLHUP) {
+        loop_unwatch(loop, forwarder_socket(forwarder, index));
+        forwarder->socket_gone[index] = true;
+        forwarder->news = true;
+        log_warning("%s: socket %zu was shut down", forwarder->config.device, index);
+    }
+}
+
+/* ---- time
+ * ----------------------------------------------------------------------------------------------------------------- */
+
+/* Status that changed is sent, but not more often than once in an interval, and not where it is the same again. */
+static void loop_report(struct loop *loop, int64_t now)
+{
+    if (loop->forwarder->news) {
+        loop->forwarder->news = false;
+        if (loop->status_due_ns == 0)
+            loop->status_due_ns = loop->status_sent_ns + STATUS_INTERVAL_NS;
+    }
+    if (loop->status_due_ns != 0 && now >= loop->status_due_ns) {
+        char *text = forwarder_status(loop->forwarder);
+        bool same = text && loop->status && strcmp(text, loop->status) == 0;
+
+        free(text);
+        loop->status_due_ns = 0;
+        if (loop->connected && !same)
+            loop_send_status(loop, "status");
+    }
+}
+
+static void loop_on_time(struct loop *loop)
+{
+    struct forwarder *forwarder = loop->forwarder;
+    int64_t now;
+
+    if (!forwarder || (!forwarder->news && loop->status_due_ns == 0 && forwarder->timer_ns == 0))
+        return;
+    now = clock_monotonic_ns();
+    if (forwarder->timer_ns != 0 && now >= forwarder->timer_ns)
+        forwarder->type->on_timer(forwarder);
+    loop_report(loop, now);
+}
+
+/* Milliseconds for epoll_wait; -1: until something happens. */
+static int loop_timeout_ms(const struct loop *loop)
+{
+    int64_t next = loop->status_due_ns, left;
+
+    if (loop->forwarder && loop->forwarder->timer_ns != 0 && (next == 0 || loop->forwarder->timer_ns < next))
+        next = loop->forwarder->timer_ns;
+    if (next == 0)
+        return -1;
+    left = next - clock_monotonic_ns();
+    return left <= 0 ? 0 : (int)(left / NSEC_PER_MSEC) + 1;
+}
+
+/* ---- the loop
+ * ----------------------------------------------------------------------------------------------------------------- */
+
+static void loop_handle_first(struct loop *loop, const struct epoll_event *event)
+{
+    switch ((enum source)(event->data.u64 >> 32)) {
+    case SOURCE_SIGNAL:
+        loop->stop = true;
+        break;
+    case SOURCE_CONTROL:
+        loop_on_control(loop);
+        break;
+    case SOURCE_LISTEN:
+        loop_on_listen(loop);
+        break;
+    default:
+        break;
+    }
+}
+
+static void loop_handle_packets(struct loop *loop, const struct epoll_event *event)
+{
+    size_t index = (size_t)(event->data.u64 & UINT32_MAX);
+
+    switch ((enum source)(event->data.u64 >> 32)) {
+    case SOURCE_QUEUE:
+        loop_on_queue(loop, index, event->events);
+        break;
+    case SOURCE_SOCKET:
+        loop_on_socket(loop, index, event->events);
+        break;
+    default:
+        break;
+    }
+}
+
+static int loop_turn(struct loop *loop)
+{
+    struct epoll_event events[EVENTS_MAX];
+    const struct forwarder *before = loop->forwarder;
+    int count = epoll_wait(loop->epoll_fd, events, EVENTS_MAX, loop_timeout_ms(loop));
+
+    if (count < 0)
+        return errno == EINTR ? 0 : -errno;
+    for (int i = 0; i < count && !loop->stop; i++)
+        loop_handle_first(loop, &events[i]);
+    /* After a new configuration the events are about descriptors of the old one: they will be reported again. */
+    for (int i = 0; i < count && !loop->stop && loop->forwarder && loop->forwarder == before; i++)
+        loop_handle_packets(loop, &events[i]);
+    loop_on_time(loop);
+    return 0;
+}
+
+static int loop_open(struct loop *loop, struct err *ret_err)
+{
+    sigset_t signals;
+    int r;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    loop->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (loop->signal_fd < 0)
+        return err_set_kernel(ret_err, -errno, "signalfd", "SIGTERM");
+    loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (loop->epoll_fd < 0)
+        return err_set_kernel(ret_err, -errno, "epoll_create1", "the event loop");
+    r = loop_watch(loop, loop->signal_fd, SOURCE_SIGNAL, 0);
+    if (r == 0)
+        r = loop_watch(loop, loop->control_fd, SOURCE_CONTROL, 0);
+    if (r < 0)
+        return err_set_kernel(ret_err, r, "epoll_ctl", "the control socket");
+    loop->connected = true;
+    r = fd_set_nonblocking(loop->listen_fd);
+    if (r == 0)
+        r = loop_watch(loop, loop->listen_fd, SOURCE_LISTEN, 0);
+    if (r < 0)
+        log_warning("no listening socket, so no later netd can attach: %s", strerror(-r));
+    return 0;
+}
+
+int loop_run(int control_fd, int listen_fd, struct err *ret_err)
+{
+    struct loop *loop = calloc(1, sizeof(*loop));
+    int r;
+
+    if (!loop)
+        return err_no_memory(ret_err);
+    *loop = (struct loop){.epoll_fd = -1, .signal_fd = -1, .control_fd = control_fd, .listen_fd = listen_fd};
+    r = loop_open(loop, ret_err);
+    while (r == 0 && !loop->stop) {
+        r = loop_turn(loop);
+        if (r < 0)
+            err_set_kernel(ret_err, r, "epoll_wait", "the event loop");
+    }
+    forwarder_free(loop->forwarder);
+    fd_done(&loop->epoll_fd);
+    fd_done(&loop->signal_fd);
+    free(loop->status);
+    free(loop);
+    return r;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * monitor: counts what comes out of the device, says so in the log at a bounded rate, and drops it.
+ */
+#include "worker/monitor.h"
+
+#include "worker/forwarder.h"
+
+#include <stdio.h>
+
+#define SUMMARY_AFTER_NS NSEC_PER_SEC
+
+static int monitor_init(struct forwarder *forwarder, struct err *ret_err)
+{
+    (void)ret_err;
+    forwarder->monitor.lines.rate = forwarder->config.worker.monitor.log_rate;
+    forwarder->monitor.lines.burst = forwarder->config.worker.monitor.log_rate;
+    return 0;
+}
+
+static void monitor_describe_ip(const uint8_t *bytes, const struct packet_view *view, char *out, size_t size)
+{
+    struct ip_addr source = packet_address(packet_source(bytes, view), view);
+    struct ip_addr destination = packet_address(packet_destination(bytes, view), view);
+    char source_text[IP_ADDR_TEXT_SIZE], destination_text[IP_ADDR_TEXT_SIZE], number[16];
+    struct packet_upper upper;
+    const char *protocol;
+
+    if (packet_find_upper(bytes, view, &upper) < 0)
+        upper = (struct packet_upper){.protocol = view->protocol, .first = true};
+    protocol = packet_protocol_name(upper.protocol);
+    if (!protocol) {
+        snprintf(number, sizeof(number), "protocol %u", upper.protocol);
+        protocol = number;
+    }
+    snprintf(out, size, "IPv%u %s > %s %s%s", view->version, ip_addr_print(&source, source_text),
+             ip_addr_print(&destination, destination_text), protocol, upper.fragmented ? " fragment" : "");
+}
+
+void monitor_describe(enum device_kind kind, const uint8_t *bytes, size_t length, char *out, size_t size)
+{
+    struct packet_view view;
+
+    if (packet_parse(kind, bytes, length, &view) < 0)
+        snprintf(out, size, "malformed");
+    else if (view.version != 0)
+        monitor_describe_ip(bytes, &view, out, size);
+    else if (view.ethertype == ETHERTYPE_OF_ARP)
+        snprintf(out, size, "ARP");
+    else
+        snprintf(out, size, "ethertype 0x%04x", view.ethertype);
+}
+
+static void monitor_from_device(struct forwarder *forwarder, size_t queue, size_t length)
+{
+    struct monitor *monitor = &forwarder->monitor;
+    char text[MONITOR_TEXT_SIZE];
+    int64_t now;
+
+    (void)queue;
+    counter_drop(forwarder->counters, DROP_NOT_FORWARDED);
+    if (forwarder->config.worker.monitor.log_rate == 0)
+        return;
+    now = clock_monotonic_ns();
+    if (!rate_limit_permits(&monitor->lines, now)) {
+        monitor->suppressed++;
+        if (forwarder->timer_ns == 0)
+            forwarder->timer_ns = now + SUMMARY_AFTER_NS;
+        return;
+    }
+    monitor_describe(forwarder->config.kind, forwarder->packet, length, text, sizeof(text));
+    log_info("%s: %s of %zu bytes: %s", forwarder->config.device,
+             forwarder->config.kind == DEVICE_TUN ? "packet" : "frame", length, text);
+}
+
+static void monitor_on_timer(struct forwarder *forwarder)
+{
+    log_info("%s: %llu more not logged", forwarder->config.device, (unsigned long long)forwarder->monitor.suppressed);
+    forwarder->monitor.suppressed = 0;
+    forwarder->timer_ns = 0;
+}
+
+const struct forwarder_type monitor_type = {
+    .type = WORKER_MONITOR,
+    .init = monitor_init,
+    .from_device = monitor_from_device,
+    .on_timer = monitor_on_timer,
+};

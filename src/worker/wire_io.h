@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * wire_io: the UDP socket, which comes bound and unconnected, and the path to the one peer.
+ *
+ * Outer packets are never fragmented on the way: DF is on, and the kernel tells of a path that is too narrow by
+ * EMSGSIZE and in the socket's error queue. What was learnt holds for ten minutes; then the next packet that is too big
+ * for it is tried again. No timer is needed for that, so an idle worker sleeps.
+ */
+#ifndef WORKER_WIRE_IO_H
+#define WORKER_WIRE_IO_H
+
+#include "tunwright/model.h"
+
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct wire {
+    int fd; /* borrowed */
+    struct sockaddr_storage remote;
+    socklen_t remote_length;
+    size_t overhead;           /* bytes of outer IP and UDP header */
+    size_t payload_max;        /* what may be sent now */
+    uint32_t path_mtu;         /* bytes of outer IP packet; 0: not known */
+    int64_t path_mtu_until_ns; /* CLOCK_MONOTONIC */
+    int error;                 /* positive errno of what the network said last; 0 since the peer was heard */
+    bool news;                 /* path_mtu or error changed; the user clears it */
+};
+
+struct wire_datagram {
+    size_t length;
+    bool from_peer; /* from exactly the peer's address and port */
+    uint8_t tos;    /* outer TOS or traffic class */
+};
+
+/* Checks that the socket is the one that was asked for and sets it up; setting up the same one again changes nothing.
+ * Fails where it is not, or the kernel lacks an option. */
+int wire_init(struct wire *ret_wire, int fd, const struct endpoint *local, const struct endpoint *remote,
+              struct err *ret_err);
+
+/* The next datagram, one that may be empty. -EAGAIN: none is waiting. What the network had to say before is taken in.
+ */
+int wire_receive(struct wire *wire, uint8_t *out, size_t room, struct wire_datagram *ret_datagram);
+
+/* Sends one datagram under this outer TOS. -EMSGSIZE: too big, and payload_max says for what, if it is below the
+ * length; -EAGAIN, -ENOBUFS, -ENOMEM: not now; else the kernel's or the network's refusal. */
+int wire_send(struct wire *wire, const struct iovec *parts, size_t part_count, uint8_t tos);
+
+/* As wire_send, but lets the outer packet be fragmented. */
+int wire_send_fragmented(struct wire *wire, const struct iovec *parts, size_t part_count, uint8_t tos);
+
+/* Whether a payload of this length may be sent, or at least tried. */
+bool wire_fits(struct wire *wire, size_t length);
+
+/* Empties the error queue. How many there were. */
+size_t wire_errors_drain(struct wire *wire);
+
+#endif
