@@ -7,8 +7,9 @@ import shutil
 import signal
 import subprocess
 
-from lib import api, build
-from lib.network import process_command, process_is_alive
+from lib import api
+from lib import build as build_module
+from lib.network import process_is_alive, process_uid
 from lib.waiting import until
 
 USER = 64180
@@ -83,7 +84,7 @@ class Host:
             raise AssertionError(f"{self.run_dir} is too long for a Unix socket's address")
         programs = network.installs[build]
         self.worker_dir = worker_dir or programs
-        environment = {"PATH": os.environ["PATH"], **sanitizers(network.reports)}
+        environment = {"PATH": os.environ["PATH"], **build_module.sanitizer_environment(network.reports)}
         self.netd = Program("tunwright-netd", namespace, [
             programs / "tunwright-netd", "--run-dir", self.run_dir, "--worker-dir", self.worker_dir, "--user", USER,
             "--worker-user", WORKER_USER, "--log-level", log_level], environment, self.directory / "netd.log")
@@ -138,17 +139,8 @@ class Host:
             os.kill(self.worker_pid(which), signal.SIGKILL)
 
     def worker_pids(self):
-        """Every process that runs out of the worker directory in our namespace."""
-        found = []
-        for pid in self.namespace.pids():
-            with contextlib.suppress(OSError):
-                started = process_command(pid)
-                exe = os.readlink(f"/proc/{pid}/exe")
-                if os.path.dirname(exe) == str(self.worker_dir) and os.path.basename(exe) == "tunwright-worker" or \
-                        f"{self.worker_dir}/" in started and "tunwright-netd" not in started and \
-                        "tunwrightd" not in started:
-                    found.append(pid)
-        return found
+        """Every process in our namespace that runs as the workers' user."""
+        return [pid for pid in self.namespace.pids() if process_uid(pid) == WORKER_USER]
 
     def stop(self):
         """Ends the daemons and then the workers, gently; returns what was wrong with it."""
@@ -233,10 +225,6 @@ class Host:
 
     def tails(self):
         return "\n".join(f"--- {log.name} of {self.name}\n{tail(log)}" for log in self.logs())
-
-
-def sanitizers(reports):
-    return build.sanitizer_environment(reports)
 
 
 def tail(path, size=6000):

@@ -149,11 +149,6 @@ class Namespace:
         done = self.run(*args, target, check=False, timeout=timeout or 20 + 2 * count * interval)
         return ping_result(done.stdout + done.stderr)
 
-    def ping_start(self, target, count, interval, size=None):
-        """A ping in the background: finish it with ping_finish."""
-        args = ["ping", "-n", "-q", "-c", count, "-i", interval, "-W", 2] + (["-s", size] if size is not None else [])
-        return self.popen(*args, target, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
     # ---- the end
 
     def pids(self):
@@ -178,16 +173,6 @@ class Namespace:
         return left
 
 
-def ping_finish(process, timeout=60):
-    try:
-        said, _ = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        said, _ = process.communicate()
-        raise AssertionError(f"ping did not end: {said}") from None
-    return ping_result(said)
-
-
 def ping_result(text):
     match = re.search(r"(\d+) packets transmitted, (\d+) received", text)
     if not match:
@@ -202,6 +187,15 @@ def process_is_alive(pid):
             return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
     except OSError:
         return False
+
+
+def process_uid(pid):
+    """The user a process runs as, or None where it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            return int(re.search(r"^Uid:\s+(\d+)", file.read(), re.M)[1])
+    except OSError:
+        return None
 
 
 def process_command(pid):
