@@ -3,6 +3,7 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,8 +80,10 @@ static int config_worker(const cJSON *object, struct config *config, struct err 
     text = cJSON_PrintUnformatted(object);
     errors = calloc(1, sizeof(*errors));
     r = text && errors ? worker_config_parse(text, strlen(text), &config->worker, errors) : err_no_memory(ret_err);
-    if (r < 0 && errors && errors->count > 0 && ret_err)
+    if (r < 0 && errors && errors->count > 0 && ret_err) {
         *ret_err = errors->items[0];
+        snprintf(ret_err->pointer, sizeof(ret_err->pointer), "/worker%.100s", errors->items[0].pointer);
+    }
     free(errors);
     return r;
 }
