@@ -16,7 +16,10 @@ struct http_options {
     uint32_t socket_gid;              /* … members of this group, who may use the Unix socket */
 };
 
-/* Listeners are bound by the caller (while it may still be root) and passed: the server takes them. */
+/* The SHA-256, in hex, of the token in a file that only its owner can read; the file is made where there is none. */
+int http_token_load(const char *path, char ret_sha256_hex[static 65], struct err *ret_err);
+
+/* Listeners are bound by the caller (while it may still be root) and passed: the server takes them, even if it fails. */
 int http_listen_unix(const char *path, uint32_t gid, int *ret_fd, struct err *ret_err);
 /* "127.0.0.1:8080", "[::1]:8080"; -EINVAL for an address that is not loopback. Port 0: any, see *ret_bound. */
 int http_listen_tcp(const char *address, int *ret_fd, struct endpoint *ret_bound, struct err *ret_err);

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tunwrightd: wiring only. What needs root is done first (directories, TCP sockets that may have a privileged port), then
+ * the process becomes its user for good, and everything else is made by that user: the Unix socket, the token, the database.
+ */
+#include "tunwright/base.h"
+#include "tunwright/engine.h"
+#include "tunwright/http.h"
+#include "tunwright/ipc.h"
+#include "tunwright/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct options {
+    const char *run_dir, *state_dir, *user, *log_level;
+    struct option_list listen;
+};
+
+/* The engine starts before the server, and ends after it: its news goes through here. */
+struct news {
+    pthread_mutex_t mutex;
+    struct http_server *server;  /* guarded; NULL: nobody listens */
+};
+
+struct daemon {
+    struct options options;
+    struct service_user user;
+    int tcp_fds[OPTION_LIST_MAX];
+    size_t tcp_count;
+    int unix_fd, signal_fd;
+    char socket_path[PATH_MAX];
+    struct store *store;
+    struct kernel *kernel;
+    struct engine *engine;
+    struct http_server *server;
+    struct news news;
+};
+
+/* ---- while it may still be root ------------------------------------------------------------------------------------- */
+
+static int path_join(char out[static PATH_MAX], const char *directory, const char *name, struct err *ret_err)
+{
+    int length = snprintf(out, PATH_MAX, "%s/%s", directory, name);
+    if (length < 0 || length >= PATH_MAX)
+        return err_set(ret_err, -ENAMETOOLONG, ERR_INTERNAL, "", "the path %.64s... is too long", directory);
+    return 0;
+}
+
+/* Makes a directory that belongs to the user. One that is there already stays as it is. */
+static int directory_make(const char *path, mode_t mode, const struct service_user *user, struct err *ret_err)
+{
+    if (mkdir(path, mode) < 0)
+        return errno == EEXIST ? 0 : err_set_kernel(ret_err, -errno, "mkdir", "cannot make the directory %s", path);
+    int fd CLEANUP(fd_done) = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fchmod(fd, mode) < 0 || (geteuid() == 0 && fchown(fd, user->uid, user->gid) < 0))
+        return err_set_kernel(ret_err, -errno, "fchown", "cannot set up the directory %s", path);
+    return 0;
+}
+
+static int listen_tcp(struct daemon *daemon, struct err *ret_err)
+{
+    const struct option_list *list = &daemon->options.listen;
+    for (size_t i = 0; i < list->count; i++) {
+        struct endpoint bound;
+        char text[ENDPOINT_TEXT_SIZE];
+        int error = http_listen_tcp(list->items[i], &daemon->tcp_fds[daemon->tcp_count], &bound, ret_err);
+        if (error)
+            return error;
+        daemon->tcp_count++;
+        log_info("listening on http://%s, for clients with the token in %s/admin.token", endpoint_print(&bound, text),
+                 daemon->options.state_dir);
+    }
+    return 0;
+}
+
+/* Ends root's part. A process that did not come from root stays who it is. */
+static int become_user(struct daemon *daemon, struct err *ret_err)
+{
+    int error = 0;
+    if (geteuid() == 0 && daemon->user.uid != 0)
+        error = service_user_become(&daemon->user, ret_err);
+    /* Nobody may read its memory, where the token's digest and requests are. Leak detection has to. */
+#ifdef TUNWRIGHT_SANITIZED
+    prctl(PR_SET_DUMPABLE, 1);
+#else
+    prctl(PR_SET_DUMPABLE, 0);
+#endif
+    return error;
+}
+
+static int user_find(struct daemon *daemon, struct err *ret_err)
+{
+    if (geteuid() == 0)
+        return service_user_find(daemon->options.user, &daemon->user, ret_err);
+    daemon->user = (struct service_user){.uid = geteuid(), .gid = getegid()};
+    return 0;
+}
+
+static int start_as_root(struct daemon *daemon, struct err *ret_err)
+{
+    int error = user_find(daemon, ret_err);
+    if (!error)
+        error = directory_make(daemon->options.run_dir, 0755, &daemon->user, ret_err);
+    if (!error)
+        error = directory_make(daemon->options.state_dir, 0700, &daemon->user, ret_err);
+    if (!error)
+        error = listen_tcp(daemon, ret_err);
+    if (!error)
+        error = become_user(daemon, ret_err);
+    return error;
+}
+
+/* ---- the rest ---------------------------------------------------------------------------------------------------------- */
+
+/* A connection is a descriptor; the default of 1,024 is few. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max < 65536 ? limit.rlim_max : 65536;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* Before there are threads, so that all of them have the signals blocked. */
+static int signals_open(int *ret_fd, struct err *ret_err)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC);
+    if (fd < 0)
+        return err_set_kernel(ret_err, -errno, "signalfd", "cannot watch for signals");
+    *ret_fd = fd;
+    return 0;
+}
+
+static void news_pass(void *context)
+{
+    struct news *news = context;
+    pthread_mutex_lock(&news->mutex);
+    if (news->server)
+        http_published(news->server);
+    pthread_mutex_unlock(&news->mutex);
+}
+
+static void news_set(struct news *news, struct http_server *server)
+{
+    pthread_mutex_lock(&news->mutex);
+    news->server = server;
+    pthread_mutex_unlock(&news->mutex);
+}
+
+static int start_store(struct daemon *daemon, struct err *ret_err)
+{
+    char path[PATH_MAX];
+    int error = path_join(path, daemon->options.state_dir, "tunwright.db", ret_err);
+    return error ? error : store_open(path, &daemon->store, ret_err);
+}
+
+static int start_engine(struct daemon *daemon, struct err *ret_err)
+{
+    char path[PATH_MAX];
+    int error = path_join(path, daemon->options.run_dir, "netd.sock", ret_err);
+    if (!error)
+        error = kernel_netd_open(path, &daemon->kernel, ret_err);
+    const struct engine_options options = {.store = daemon->store, .kernel = daemon->kernel, .on_publish = news_pass,
+                                           .context = &daemon->news};
+    return error ? error : engine_start(&options, &daemon->engine, ret_err);
+}
+
+static int start_http(struct daemon *daemon, const char *token_sha256_hex, struct err *ret_err)
+{
+    const struct http_options options = {.engine = daemon->engine, .token_sha256_hex = token_sha256_hex,
+                                         .own_uid = daemon->user.uid, .socket_gid = daemon->user.gid};
+    int unix_fd = daemon->unix_fd;
+    size_t tcp_count = daemon->tcp_count;
+    daemon->unix_fd = -1; /* they are the server's now */
+    daemon->tcp_count = 0;
+    int error = http_start(&options, unix_fd, daemon->tcp_fds, tcp_count, &daemon->server, ret_err);
+    if (!error)
+        news_set(&daemon->news, daemon->server);
+    return error;
+}
+
+static int start(struct daemon *daemon, struct err *ret_err)
+{
+    char token_path[PATH_MAX], token_sha256_hex[65];
+    raise_descriptor_limit();
+    int error = signals_open(&daemon->signal_fd, ret_err);
+    if (!error)
+        error = start_as_root(daemon, ret_err);
+    if (!error)
+        error = path_join(token_path, daemon->options.state_dir, "admin.token", ret_err);
+    if (!error)
+        error = http_token_load(token_path, token_sha256_hex, ret_err);
+    if (!error)
+        error = start_store(daemon, ret_err);
+    if (!error)
+        error = path_join(daemon->socket_path, daemon->options.run_dir, "api.sock", ret_err);
+    if (!error)
+        error = http_listen_unix(daemon->socket_path, daemon->user.gid, &daemon->unix_fd, ret_err);
+    if (!error)
+        error = start_engine(daemon, ret_err);
+    if (!error)
+        error = start_http(daemon, token_sha256_hex, ret_err);
+    return error;
+}
+
+/* In the reverse order, whatever was reached. */
+static void stop(struct daemon *daemon)
+{
+    bool served = daemon->server || daemon->unix_fd >= 0;
+    news_set(&daemon->news, NULL);
+    http_stop(daemon->server);
+    if (daemon->engine)
+        engine_stop(daemon->engine);
+    if (daemon->kernel)
+        daemon->kernel->ops->close(daemon->kernel);
+    if (daemon->store)
+        store_close(daemon->store);
+    for (size_t i = 0; i < daemon->tcp_count; i++)
+        fd_done(&daemon->tcp_fds[i]);
+    fd_done(&daemon->unix_fd);
+    if (served)
+        unlink(daemon->socket_path);
+    fd_done(&daemon->signal_fd);
+}
+
+static void wait_for_end(struct daemon *daemon)
+{
+    struct signalfd_siginfo info;
+    ssize_t length;
+    do {
+        length = read(daemon->signal_fd, &info, sizeof info);
+    } while (length < 0 && errno == EINTR);
+    log_info("stopping on %s; tunnels go on", length == sizeof info && info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+}
+
+int main(int argc, char **argv)
+{
+    struct daemon daemon = {
+        .options = {"/run/tunwright", "/var/lib/tunwright", "tunwright", "info", {0}},
+        .unix_fd = -1,
+        .signal_fd = -1,
+        .news = {.mutex = PTHREAD_MUTEX_INITIALIZER},
+    };
+    struct options *options = &daemon.options;
+    const struct option_row rows[] = {
+        {"run-dir", "DIR", "where api.sock is made and netd.sock is looked for", &options->run_dir, NULL, NULL},
+        {"state-dir", "DIR", "where the database and admin.token are kept", &options->state_dir, NULL, NULL},
+        {"user", "USER", "who to be when started by root: a name, or a number", &options->user, NULL, NULL},
+        {"listen", "ADDR:PORT", "also listen on this loopback address; may be repeated", NULL, &options->listen, NULL},
+        {"log-level", "LEVEL", "error, warning, info or debug", &options->log_level, NULL, NULL},
+    };
+    int result = options_read(argc, argv, "tunwrightd", "tunnels over HTTP: the API's daemon", rows, ARRAY_SIZE(rows));
+    if (result)
+        return result < 0 ? 2 : 0;
+    enum log_level level;
+    if (!log_level_parse(options->log_level, &level)) {
+        fprintf(stderr, "tunwrightd: --log-level must be error, warning, info or debug\n");
+        return 2;
+    }
+    log_open("tunwrightd", level);
+    umask(022);
+
+    struct err e;
+    if (start(&daemon, &e)) {
+        log_error("%s", e.message);
+        stop(&daemon);
+        return 1;
+    }
+    log_info("tunwrightd %s serves on %s", TUNWRIGHT_VERSION, daemon.socket_path);
+    notify_service_manager("READY=1");
+    wait_for_end(&daemon);
+    notify_service_manager("STOPPING=1");
+    stop(&daemon);
+    return 0;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * answer: JSON, nothing, or a problem document (RFC 9457). Each of these gives the request its one answer; what runs out of
+ * memory on the way leaves it without one, and then the connection is closed.
+ */
+#ifndef TUNWRIGHT_HTTP_ANSWER_H
+#define TUNWRIGHT_HTTP_ANSWER_H
+
+#include "request.h"
+
+struct cJSON;
+
+/* Takes the tree (NULL: memory ran out). Compact, with a newline at the end. */
+void answer_json(struct request *request, unsigned status, struct cJSON *json);
+/* {"items": […], "next": null}; takes the array. */
+void answer_items(struct request *request, struct cJSON *items);
+void answer_empty(struct request *request, unsigned status);
+void answer_header(struct request *request, const char *name, const char *value);
+
+/* One fault; the status is its code's. */
+void answer_problem(struct request *request, const struct err *e);
+/* As the list has it: faults of fields become one validation_failed with all of them, anything else is the problem itself
+ * and what follows it its `errors`. */
+void answer_problems(struct request *request, const struct err_list *errors);
+void answer_no_memory(struct request *request);
+/* 503, to be tried again later, whatever status the code has otherwise. */
+void answer_unavailable(struct request *request, enum err_code code, const char *detail);
+/* 200 with a body that is made while it is sent. Takes the response. */
+void answer_stream(struct request *request, const char *media_type, struct MHD_Response *response);
+
+/* Pure: the status of a code, and the document. Returns owned, NULL when memory ran out. */
+unsigned answer_status(enum err_code code);
+struct cJSON *answer_problem_to_json(const struct err_list *errors);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auth.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+static bool peer_has_group(int fd, gid_t wanted)
+{
+    gid_t few[64], *groups = few, *more = NULL;
+    socklen_t size = sizeof few;
+    int result = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size);
+    if (result < 0 && errno == ERANGE) {
+        /* the kernel said how much it is; a process cannot change what its connections were made with */
+        groups = more = malloc(size);
+        if (!more)
+            return false;
+        result = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size);
+    }
+    bool found = false;
+    for (size_t i = 0; result == 0 && i < size / sizeof *groups; i++)
+        found = found || groups[i] == wanted;
+    free(more);
+    return found;
+}
+
+bool auth_peer_is_permitted(int fd, const struct access *access)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || size != sizeof peer)
+        return false;
+    return peer.uid == 0 || peer.uid == access->own_uid || peer.gid == access->socket_gid ||
+           peer_has_group(fd, access->socket_gid);
+}
+
+int auth_token_digest(const char *token, size_t length, char ret_hex[static 65])
+{
+    unsigned char digest[32];
+    static const char digits[] = "0123456789abcdef";
+    if (EVP_Digest(token, length, digest, NULL, EVP_sha256(), NULL) != 1)
+        return -ENOMEM;
+    for (size_t i = 0; i < sizeof digest; i++) {
+        ret_hex[2 * i] = digits[digest[i] >> 4];
+        ret_hex[2 * i + 1] = digits[digest[i] & 15];
+    }
+    ret_hex[64] = '\0';
+    return 0;
+}
+
+bool auth_token_is_right(const struct head_field *authorization, const char *token_sha256_hex)
+{
+    static const char scheme[] = "Bearer";
+    if (!authorization || authorization->value_length < sizeof scheme ||
+        strncasecmp(authorization->value, scheme, sizeof scheme - 1) != 0)
+        return false;
+    const char *at = authorization->value + sizeof scheme - 1, *end = authorization->value + authorization->value_length;
+    if (*at != ' ')
+        return false;
+    while (at < end && *at == ' ')
+        at++;
+    while (end > at && (end[-1] == ' ' || end[-1] == '\t'))
+        end--;
+    /* digests are compared, so that neither the comparison's time nor the token's length says anything */
+    char hex[65];
+    if (auth_token_digest(at, (size_t)(end - at), hex))
+        return false;
+    return strlen(token_sha256_hex) == 64 && CRYPTO_memcmp(hex, token_sha256_hex, 64) == 0;
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The library calls request_begin with the first line, request_continue once for the head, once for each piece of the body,
+ * once when all is there, and again after each resume, and request_end when the answer is sent or the client is gone.
+ *
+ * A refusal that the head decides is given after the body was read and thrown away, for a connection that is closed over
+ * unread bytes may take the answer with it. It is given at once where the client waits for leave to send the body, where
+ * that is too long to be thrown away, and where nobody can say where it ends.
+ */
+#include "request.h"
+
+#include "answer.h"
+#include "auth.h"
+#include "change_wait.h"
+#include "route_table.h"
+#include "server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DISCARD_MAX (8U << 20) /* bytes of a refused body that are read for politeness */
+
+void *request_begin(void *listener, const char *target, struct MHD_Connection *connection)
+{
+    struct http_server *server = ((struct listener *)listener)->server;
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct client *client = info ? info->socket_context : NULL;
+    struct request *request = client ? calloc(1, sizeof *request) : NULL;
+    if (!request)
+        return NULL;
+    request->server = server;
+    request->client = client;
+    request->connection = connection;
+    request->started_ns = clock_monotonic_ns();
+    server_client_deadline(client, request->started_ns + SERVER_REQUEST_NS);
+    target_parse(target ? target : "", &request->target, &request->target_error);
+
+    pthread_mutex_lock(&server->mutex);
+    server->requests++;
+    pthread_mutex_unlock(&server->mutex);
+    return request;
+}
+
+void request_end(void *listener, struct MHD_Connection *connection, void **context,
+                 enum MHD_RequestTerminationCode reason)
+{
+    (void)listener, (void)connection, (void)reason;
+    struct request *request = *context;
+    if (!request)
+        return;
+    *context = NULL;
+    struct http_server *server = request->server;
+    server_client_deadline(request->client, clock_monotonic_ns() + SERVER_KEEP_ALIVE_NS);
+    change_wait_free(request->wait);
+    buf_done(&request->body);
+    if (request->response)
+        MHD_destroy_response(request->response);
+    free(request);
+
+    pthread_mutex_lock(&server->mutex);
+    server->requests--;
+    pthread_cond_signal(&server->idle);
+    pthread_mutex_unlock(&server->mutex);
+}
+
+const char *request_query(const struct request *request, const char *key)
+{
+    return target_query_find(&request->target, key);
+}
+
+/* Hands the answer to the library. Without one (memory ran out) the connection is closed. */
+static enum MHD_Result request_answer(struct request *request)
+{
+    server_client_deadline(request->client, 0);
+    request->phase = REQUEST_ANSWERED;
+    log_debug("%s %s: %u after %lld us", request->method, request->path, request->response ? request->status : 0,
+              (long long)((clock_monotonic_ns() - request->started_ns) / 1000));
+    if (!request->response)
+        return MHD_NO;
+    return MHD_queue_response(request->connection, request->status, request->response);
+}
+
+static enum MHD_Result collect_field(void *context, enum MHD_ValueKind kind, const char *name, size_t name_length,
+                                     const char *value, size_t value_length)
+{
+    (void)kind;
+    struct head *head = context;
+    if (head->field_count == HEAD_FIELDS_MAX) {
+        head->overflow = true;
+        return MHD_NO;
+    }
+    head->fields[head->field_count++] =
+        (struct head_field){.name = name, .name_length = name_length, .value = value ? value : "",
+                            .value_length = value ? value_length : 0};
+    return MHD_YES;
+}
+
+/* How the bytes lie in the buffer is known of the 0.9 series. The 1.x series refuses by itself, when it is strict, what this
+ * is there to find. */
+static bool head_lies_as_it_came(const struct head *head, struct MHD_Connection *connection)
+{
+    if (strncmp(MHD_get_version(), "0.9.", 4) != 0)
+        return true;
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return info && head_is_contiguous(head, info->header_size);
+}
+
+static int check_head(struct request *request, const char *version, struct head_facts *ret_facts, struct err *ret_err)
+{
+    struct head head = {.method = request->method, .target = request->path, .version = version};
+    MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, collect_field, &head);
+    int error = head_check(&head, ret_facts, ret_err);
+    if (!error && !head_lies_as_it_came(&head, request->connection))
+        error = err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "",
+                        "the request's head has a folded line in it, a line that does not end in CR LF, or a NUL");
+    if (!error && request->target_error.code == ERR_INVALID_REQUEST) {
+        *ret_err = request->target_error;
+        error = -EINVAL;
+    }
+    return error;
+}
+
+/* Who asks, and through what. */
+static int check_access(struct request *request, const struct head_facts *facts, enum role role, struct err *ret_err)
+{
+    const struct client *client = request->client;
+    if (!client->is_unix && !head_host_is_loopback(facts->host))
+        return err_set(ret_err, -EACCES, ERR_FORBIDDEN, "",
+                       "the Host field must be localhost or a loopback address: this server listens on nothing else");
+    if (head_is_cross_site(facts))
+        return err_set(ret_err, -EACCES, ERR_FORBIDDEN, "", "requests that a page of another site makes are refused");
+    if (role == ROLE_NOBODY)
+        return 0;
+    if (client->is_unix) {
+        if (client->permitted)
+            return 0;
+        return err_set(ret_err, -EACCES, ERR_FORBIDDEN, "",
+                       "this socket is for root, the daemon's own user, and members of the socket's group");
+    }
+    if (auth_token_is_right(facts->authorization, request->server->access.token_sha256_hex))
+        return 0;
+    if (!facts->authorization)
+        return err_set(ret_err, -EACCES, ERR_UNAUTHENTICATED, "",
+                       "send the field \"Authorization: Bearer <token>\" with what is in admin.token of the daemon's "
+                       "state directory");
+    struct http_server *server = request->server;
+    pthread_mutex_lock(&server->mutex);
+    bool say = rate_limit_permits(&server->refusals, clock_monotonic_ns());
+    pthread_mutex_unlock(&server->mutex);
+    if (say)
+        log_warning("a client on TCP presented a token that is not the right one");
+    return err_set(ret_err, -EACCES, ERR_UNAUTHENTICATED, "", "the token is not the right one");
+}
+
+/* What the request wants, and whether its body can be taken. `allow` is filled where the path has other methods. */
+static int check_route(struct request *request, const struct head_facts *facts, const char *allow, struct err *ret_err)
+{
+    if (request->target_error.code) {
+        *ret_err = request->target_error;
+        return -EINVAL;
+    }
+    if (!request->row && !*allow)
+        return err_set(ret_err, -ENOENT, ERR_NOT_FOUND, "", "there is nothing at this path");
+    if (!request->row)
+        return err_set(ret_err, -EINVAL, ERR_METHOD_NOT_ALLOWED, "", "%.20s is not for this path; %s is", request->method,
+                       allow);
+    const char *unknown = route_table_unknown_query(request->row, &request->target);
+    if (unknown)
+        return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "there is no query parameter \"%.64s\" here", unknown);
+    if (!facts->has_body)
+        return 0;
+    if (!request->row->body_limit)
+        return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "%s takes no body here", request->method);
+    if (!facts->content_type || !head_media_type_is_json(facts->content_type))
+        return err_set(ret_err, -EINVAL, ERR_UNSUPPORTED_MEDIA_TYPE, "",
+                       "the body must be JSON, and be sent with \"Content-Type: application/json\"");
+    if (facts->content_encoding && !head_value_is(facts->content_encoding, "identity"))
+        return err_set(ret_err, -EINVAL, ERR_UNSUPPORTED_MEDIA_TYPE, "", "no Content-Encoding is taken");
+    if (facts->length_is_known && facts->body_length > request->row->body_limit)
+        return err_set(ret_err, -EFBIG, ERR_BODY_TOO_LARGE, "", "the body may have at most %zu bytes here",
+                       request->row->body_limit);
+    return 0;
+}
+
+/* The head is there. */
+static enum MHD_Result request_head(struct request *request, const char *version)
+{
+    struct err e;
+    struct head_facts facts;
+    request->phase = REQUEST_BODY;
+    if (check_head(request, version, &facts, &e)) {
+        answer_problem(request, &e);
+        answer_header(request, "Connection", "close");
+        return request_answer(request);
+    }
+
+    char allow[ROUTE_ALLOW_SIZE];
+    request->row = route_table_find(request->method, &request->target, request->variables, allow);
+    /* what a path is there for is nobody's business who may not ask */
+    enum role role = request->row ? request->row->role : ROLE_ADMIN;
+    bool refused = check_access(request, &facts, role, &e) || check_route(request, &facts, allow, &e);
+    if (!refused)
+        return MHD_YES;
+    answer_problem(request, &e);
+    if (e.code == ERR_METHOD_NOT_ALLOWED)
+        answer_header(request, "Allow", allow);
+    if (e.code == ERR_UNAUTHENTICATED)
+        answer_header(request, "Connection", "close"); /* each guess costs a connection */
+    bool at_once = facts.expects_continue || (facts.length_is_known && facts.body_length > DISCARD_MAX);
+    return facts.has_body && at_once ? request_answer(request) : MHD_YES;
+}
+
+static enum MHD_Result request_body(struct request *request, const char *data, size_t length)
+{
+    request->body_seen += length;
+    if (request->response)
+        return request->body_seen > DISCARD_MAX ? MHD_NO : MHD_YES;
+    if (request->body_seen <= request->row->body_limit) {
+        buf_add(&request->body, data, length);
+        if (!request->body.failed)
+            return MHD_YES;
+        answer_no_memory(request);
+    } else {
+        struct err e;
+        err_set(&e, -EFBIG, ERR_BODY_TOO_LARGE, "", "the body may have at most %zu bytes here", request->row->body_limit);
+        answer_problem(request, &e);
+    }
+    buf_done(&request->body);
+    return request->response ? MHD_YES : MHD_NO;
+}
+
+static enum MHD_Result request_complete(struct request *request)
+{
+    server_client_deadline(request->client, 0);
+    if (!request->response)
+        request->row->handle(request);
+    return request->phase == REQUEST_WAITING ? MHD_YES : request_answer(request);
+}
+
+enum MHD_Result request_continue(void *listener, struct MHD_Connection *connection, const char *url, const char *method,
+                                 const char *version, const char *data, size_t *data_length, void **context)
+{
+    (void)listener, (void)connection;
+    struct request *request = *context;
+    if (!request)
+        return MHD_NO;
+    size_t length = *data_length;
+    *data_length = 0;
+    switch (request->phase) {
+    case REQUEST_NEW:
+        request->method = method;
+        request->path = url;
+        return request_head(request, version);
+    case REQUEST_BODY:
+        return length ? request_body(request, data, length) : request_complete(request);
+    case REQUEST_WAITING:
+        change_wait_answer(request);
+        return request_answer(request);
+    case REQUEST_ANSWERED:
+        break;
+    }
+    return MHD_YES;
+}

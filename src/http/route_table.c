@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "route_table.h"
+
+#include "handlers.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define DEVICE_BODY  (1U << 20)
+#define PART_BODY    (64U << 10)
+#define ADDRESS_PATH "/v1/devices/{name}/addresses/{ip}/{length}"
+#define ROUTE_PATH   "/v1/devices/{name}/routes/{prefix}/{length}"
+
+static const struct route_row rows[] = {
+    {"GET", "/healthz", ROLE_NOBODY, 0, meta_health, {0}},
+    {"GET", "/readyz", ROLE_ADMIN, 0, meta_ready, {0}},
+    {"GET", "/v1/version", ROLE_ADMIN, 0, meta_version, {0}},
+    {"GET", "/v1/devices", ROLE_ADMIN, 0, devices_list, {0}},
+    {"POST", "/v1/devices", ROLE_ADMIN, DEVICE_BODY, devices_post, {0}},
+    {"GET", "/v1/devices/{name}", ROLE_ADMIN, 0, devices_get, {0}},
+    {"PUT", "/v1/devices/{name}", ROLE_ADMIN, DEVICE_BODY, devices_put, {0}},
+    {"DELETE", "/v1/devices/{name}", ROLE_ADMIN, 0, devices_delete, {0}},
+    {"GET", "/v1/devices/{name}/addresses", ROLE_ADMIN, 0, addresses_list, {0}},
+    {"PUT", ADDRESS_PATH, ROLE_ADMIN, PART_BODY, addresses_put, {0}},
+    {"DELETE", ADDRESS_PATH, ROLE_ADMIN, 0, addresses_delete, {0}},
+    {"GET", "/v1/devices/{name}/routes", ROLE_ADMIN, 0, device_routes_list, {0}},
+    {"PUT", ROUTE_PATH, ROLE_ADMIN, PART_BODY, device_routes_put, {"metric", "table"}},
+    {"DELETE", ROUTE_PATH, ROLE_ADMIN, 0, device_routes_delete, {"metric", "table"}},
+    {"GET", "/v1/devices/{name}/worker", ROLE_ADMIN, 0, workers_get, {0}},
+    {"PUT", "/v1/devices/{name}/worker", ROLE_ADMIN, PART_BODY, workers_put, {0}},
+    {"DELETE", "/v1/devices/{name}/worker", ROLE_ADMIN, 0, workers_delete, {0}},
+    {"GET", "/v1/devices/{name}/counters", ROLE_ADMIN, 0, counters_get, {0}},
+    {"GET", "/v1/counters", ROLE_ADMIN, 0, counters_list, {0}},
+    {"GET", "/v1/watch", ROLE_ADMIN, 0, watch_get, {"topics", "device", "interval_ms"}},
+};
+
+static bool pattern_matches(const char *pattern, const struct target *target,
+                            const char *ret_variables[static REQUEST_VARIABLES_MAX])
+{
+    size_t variable = 0;
+    const char *at = pattern;
+    for (size_t i = 0; i < target->segment_count; i++) {
+        if (*at++ != '/')
+            return false;
+        const char *segment = target->segments[i];
+        size_t length = strcspn(at, "/");
+        if (*at == '{') {
+            if (!*segment || variable == REQUEST_VARIABLES_MAX)
+                return false;
+            ret_variables[variable++] = segment;
+        } else if (strlen(segment) != length || memcmp(segment, at, length) != 0) {
+            return false;
+        }
+        at += length;
+    }
+    return !*at;
+}
+
+static void allow_add(char allow[static ROUTE_ALLOW_SIZE], const char *method)
+{
+    size_t used = strlen(allow);
+    snprintf(allow + used, ROUTE_ALLOW_SIZE - used, "%s%s", used ? ", " : "", method);
+}
+
+const struct route_row *route_table_find(const char *method, const struct target *target,
+                                         const char *ret_variables[static REQUEST_VARIABLES_MAX],
+                                         char ret_allow[static ROUTE_ALLOW_SIZE])
+{
+    const char *wanted = strcmp(method, "HEAD") ? method : "GET";
+    ret_allow[0] = '\0';
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        if (!pattern_matches(rows[i].pattern, target, ret_variables))
+            continue;
+        if (!strcmp(rows[i].method, wanted))
+            return &rows[i];
+        allow_add(ret_allow, rows[i].method);
+        if (!strcmp(rows[i].method, "GET"))
+            allow_add(ret_allow, "HEAD");
+    }
+    return NULL;
+}
+
+const char *route_table_unknown_query(const struct route_row *row, const struct target *target)
+{
+    for (size_t i = 0; i < target->query_count; i++) {
+        bool known = false;
+        for (size_t j = 0; j < ROUTE_QUERY_MAX && row->query[j]; j++)
+            known = known || !strcmp(target->query[i].key, row->query[j]);
+        if (!known)
+            return target->query[i].key;
+    }
+    return NULL;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * route_table: the one table of what can be asked. 404, 405 with Allow, HEAD, 413, 415 and who may ask follow from it.
+ */
+#ifndef TUNWRIGHT_HTTP_ROUTE_TABLE_H
+#define TUNWRIGHT_HTTP_ROUTE_TABLE_H
+
+#include "request.h"
+
+enum role { ROLE_NOBODY, ROLE_ADMIN };
+
+#define ROUTE_QUERY_MAX 4
+#define ROUTE_ALLOW_SIZE 64
+
+struct route_row {
+    const char *method;   /* a row for GET answers HEAD, too */
+    const char *pattern;  /* "/v1/devices/{name}": a {…} takes any one segment that is not empty */
+    enum role role;       /* the least that one must be */
+    size_t body_limit;    /* bytes; 0: it takes no body */
+    void (*handle)(struct request *request);  /* gives the answer, or submits a change */
+    const char *query[ROUTE_QUERY_MAX];       /* the parameters it knows, no others are taken */
+};
+
+/*
+ * The row for a method and a path. NULL where there is none: then ret_allow says which methods the path has ("GET, HEAD,
+ * PUT"), and is empty where there is no such path. The variables borrow from the target.
+ */
+const struct route_row *route_table_find(const char *method, const struct target *target,
+                                         const char *ret_variables[static REQUEST_VARIABLES_MAX],
+                                         char ret_allow[static ROUTE_ALLOW_SIZE]);
+
+/* The first parameter of the query that the row does not know, or NULL. */
+const char *route_table_unknown_query(const struct route_row *row, const struct target *target);
+
+#endif
