@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool error_is_absence(int error)
+bool error_is_absence(int error, const struct err *err)
 {
-    return error == -ENOTCONN;
+    return error == -ENOTCONN || err->code == ERR_NETD_UNAVAILABLE;
 }
 
 /* ---- where in the document a refusal belongs ------------------------------------------------------------------- */
@@ -128,11 +128,11 @@ static int step_carry_out(struct kernel *kernel, const struct step *step, struct
         item_note(item, step);
         return 0;
     }
-    if (error_is_absence(r) && err.code != ERR_NETD_UNAVAILABLE)
+    if (error_is_absence(r, &err) && err.code != ERR_NETD_UNAVAILABLE)
         (void)err_set(&err, r, ERR_NETD_UNAVAILABLE, "", "tunwright-netd cannot be reached.");
     else if (err.code == ERR_NONE)
         (void)err_set_kernel(&err, r, step_kind_name(step->kind), "The kernel refused");
-    if (!error_is_absence(r))
+    if (!error_is_absence(r, &err))
         step_blame(step, item->wanted.now ? item->wanted.now : item->wanted.before, r, &err);
     item->error = r;
     item->err = err;
@@ -172,7 +172,7 @@ int plan_apply(struct kernel *kernel, const struct plan *plan, struct converge_i
         if (!item || item->error < 0)
             continue;
         r = step_carry_out(kernel, &plan->steps[i], item);
-        if (r < 0 && (mode == CONVERGE_ATOMIC || error_is_absence(r))) {
+        if (r < 0 && (mode == CONVERGE_ATOMIC || error_is_absence(r, &item->err))) {
             if (ret_err)
                 *ret_err = item->err;
             break;

@@ -61,7 +61,7 @@ int converge_look(struct kernel *kernel, const struct converge_item *items, size
     r = kernel->ops->observe(kernel, names, name_count, &seen, &err);
     if (r < 0) {
         observed_done(&seen);
-        if (error_is_absence(r) && err.code != ERR_NETD_UNAVAILABLE)
+        if (error_is_absence(r, &err) && err.code != ERR_NETD_UNAVAILABLE)
             (void)err_set(&err, r, ERR_NETD_UNAVAILABLE, "", "tunwright-netd cannot be reached.");
         else if (err.code == ERR_NONE)
             (void)err_set_kernel(&err, r, "observe", "The kernel could not be read");

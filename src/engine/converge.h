@@ -28,8 +28,8 @@ enum converge_mode {
 
 /*
  * Leads the kernel to what the items want. `look` is the caller's first look at it, and holds the last one on return.
- * Atomic: the first item's error. Best effort: 0, and each item has its own. In both, -ENOTCONN and the like where the
- * kernel cannot be seen or reached any more.
+ * Atomic: the first item's error. Best effort: 0, and each item has its own. In both, an error where the kernel cannot be
+ * seen or reached any more.
  */
 int converge(struct kernel *kernel, struct converge_item *items, size_t count, enum converge_mode mode,
              struct observed *look, struct err *ret_err);
@@ -43,7 +43,7 @@ int converge_look(struct kernel *kernel, const struct converge_item *items, size
 int plan_apply(struct kernel *kernel, const struct plan *plan, struct converge_item *items, size_t count,
                enum converge_mode mode, struct err *ret_err);
 
-/* Whether this says that netd is not there, rather than that it refused. */
-bool error_is_absence(int error);
+/* Whether this says that netd is not there or does not answer, rather than that it refused. */
+bool error_is_absence(int error, const struct err *err);
 
 #endif

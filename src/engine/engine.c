@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The thread, and the door to it. Other threads do four things: put a change into the queue, take a reference to the newest
+ * snapshot, copy events, and read counters. Everything else happens on the engine's thread, one thing after the other.
+ */
+#include "state.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+bool engine_find(const struct engine *engine, const char *name, size_t *ret_place)
+{
+    size_t low = 0, high = engine->device_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(tracked_name(engine->devices[middle]), name);
+
+        if (order == 0) {
+            *ret_place = middle;
+            return true;
+        }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *ret_place = low;
+    return false;
+}
+
+/* ---- publishing -------------------------------------------------------------------------------------------------- */
+
+void engine_publish(struct engine *engine, const struct snapshot *snapshot)
+{
+    const struct snapshot *old;
+
+    pthread_mutex_lock(&engine->lock);
+    old = engine->snapshot;
+    engine->snapshot = snapshot;
+    if (old)
+        event_ring_compare(&engine->events, old, snapshot);
+    pthread_mutex_unlock(&engine->lock);
+    engine->sequence = snapshot->sequence;
+    engine->dirty = false;
+    snapshot_release(old);
+    if (engine->options.on_publish)
+        engine->options.on_publish(engine->options.context);
+}
+
+void engine_publish_if_dirty(struct engine *engine)
+{
+    struct snapshot *snapshot;
+
+    if (!engine->dirty)
+        return;
+    snapshot = snapshot_new(engine);
+    if (snapshot)
+        engine_publish(engine, snapshot);
+    else
+        engine_resync_by(engine, clock_monotonic_ns() + NSEC_PER_SEC);
+}
+
+/* ---- the thread ---------------------------------------------------------------------------------------------------- */
+
+/* The next change, or NULL. */
+static struct change *queue_take(struct engine *engine, bool *ret_stopping)
+{
+    struct change *change;
+
+    pthread_mutex_lock(&engine->lock);
+    *ret_stopping = engine->stopping;
+    change = engine->first;
+    if (change) {
+        engine->first = change->next;
+        if (!engine->first)
+            engine->last = NULL;
+        change->next = NULL;
+    } else if (engine->stopping) {
+        engine->closed = true; /* whoever comes now is refused at the door */
+    }
+    pthread_mutex_unlock(&engine->lock);
+    return change;
+}
+
+static void refuse_for_shutdown(struct change *change)
+{
+    struct err err;
+
+    (void)err_set(&err, -ESHUTDOWN, ERR_INTERNAL, "", "The daemon is shutting down.");
+    change_refuse(change, &err);
+}
+
+static int timeout_of(int64_t due_ns, int64_t now_ns)
+{
+    int64_t left_ms = due_ns > now_ns ? (due_ns - now_ns + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC : 0;
+
+    return left_ms > 60000 ? 60000 : (int)left_ms;
+}
+
+/* Sleeps until there is something to do. The kernel's events come in flocks, and our own doings cause some: one look a
+ * little later sees them all, and a look that takes long must not become all that is done. */
+static void engine_wait(struct engine *engine)
+{
+    struct kernel *kernel = engine->kernel;
+    struct pollfd fds[2] = {
+        {.fd = engine->wake_fd, .events = POLLIN},
+        {.fd = kernel->ops->event_fd(kernel), .events = POLLIN},
+    };
+    int64_t now_ns = clock_monotonic_ns(), look_ns;
+    uint64_t count;
+
+    if (poll(fds, ARRAY_SIZE(fds), timeout_of(engine->resync_due_ns, now_ns)) < 0)
+        return;
+    if (fds[0].revents & POLLIN)
+        (void)!read(engine->wake_fd, &count, sizeof(count));
+    if (fds[1].revents == 0)
+        return;
+    if (kernel->ops->event_drain(kernel)) {
+        now_ns = clock_monotonic_ns();
+        look_ns = engine->resync_ended_ns + 4 * engine->resync_took_ns;
+        engine_resync_by(engine, look_ns > now_ns + RESYNC_DEBOUNCE_NS ? look_ns : now_ns + RESYNC_DEBOUNCE_NS);
+    }
+}
+
+static void *engine_main(void *argument)
+{
+    struct engine *engine = argument;
+
+    for (;;) {
+        struct change *change;
+        bool stopping;
+
+        if (engine->resync_due_ns <= clock_monotonic_ns())
+            engine_resync(engine);
+        change = queue_take(engine, &stopping);
+        if (change && stopping)
+            refuse_for_shutdown(change);
+        else if (change)
+            engine_change(engine, change);
+        else if (stopping)
+            return NULL;
+        else
+            engine_wait(engine);
+    }
+}
+
+static void engine_wake(struct engine *engine)
+{
+    uint64_t one = 1;
+
+    (void)!write(engine->wake_fd, &one, sizeof(one)); /* can only fail when it is awake already */
+}
+
+/* ---- the start and the end ------------------------------------------------------------------------------------------ */
+
+static void engine_free(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->device_count; i++)
+        tracked_free(engine->devices[i]);
+    for (size_t i = 0; i < engine->ghost_count; i++)
+        document_release(engine->ghosts[i].tried);
+    free(engine->devices);
+    free(engine->ghosts);
+    snapshot_release(engine->snapshot);
+    event_ring_done(&engine->events);
+    fd_done(&engine->wake_fd);
+    pthread_mutex_destroy(&engine->lock);
+    free(engine);
+}
+
+/* Takes the documents out of `stored`. */
+static int engine_load(struct engine *engine, struct stored_device *stored, size_t count, struct err *ret_err)
+{
+    engine->devices = calloc(count + 1, sizeof(*engine->devices));
+    if (!engine->devices)
+        return err_no_memory(ret_err);
+    engine->device_capacity = count + 1;
+    for (size_t i = 0; i < count; i++) {
+        struct document *document = document_new(stored[i].device);
+        struct tracked *tracked;
+
+        stored[i].device = NULL;
+        if (!document)
+            return err_no_memory(ret_err);
+        tracked = tracked_new(&stored[i].uuid, document, stored[i].generation, stored[i].created_ns,
+                              stored[i].changed_ns);
+        if (!tracked)
+            return err_no_memory(ret_err);
+        engine->devices[engine->device_count++] = tracked;
+    }
+    return 0;
+}
+
+static int engine_load_stored(struct engine *engine, struct err *ret_err)
+{
+    struct stored_device *stored = NULL;
+    size_t count = 0;
+    int r = store_devices_load(engine->store, &stored, &count, ret_err);
+
+    if (r < 0)
+        return r;
+    r = engine_load(engine, stored, count, ret_err);
+    for (size_t i = 0; i < count; i++)
+        stored_device_done(&stored[i]);
+    free(stored);
+    if (r == 0) {
+        engine->snapshot = snapshot_new(engine);
+        if (!engine->snapshot)
+            return err_no_memory(ret_err);
+        engine->sequence = engine->snapshot->sequence;
+    }
+    return r;
+}
+
+static int engine_begin(struct engine *engine, struct err *ret_err)
+{
+    int r;
+
+    engine->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (engine->wake_fd < 0)
+        return err_set_kernel(ret_err, -errno, "eventfd", "The engine cannot start");
+    if (event_ring_init(&engine->events) < 0)
+        return err_no_memory(ret_err);
+    r = engine_load_stored(engine, ret_err);
+    if (r < 0)
+        return r;
+    r = pthread_create(&engine->thread, NULL, engine_main, engine);
+    return r == 0 ? 0 : err_set_kernel(ret_err, -r, "pthread_create", "The engine cannot start");
+}
+
+int engine_start(const struct engine_options *options, struct engine **ret_engine, struct err *ret_err)
+{
+    struct engine *engine = calloc(1, sizeof(*engine));
+    int r;
+
+    if (!engine)
+        return err_no_memory(ret_err);
+    engine->options = *options;
+    engine->store = options->store;
+    engine->kernel = options->kernel;
+    engine->store_writable = true;
+    engine->netd_connected = options->kernel->ops->connected(options->kernel);
+    engine->wake_fd = -1;
+    store_installation(engine->store, engine->installation);
+    pthread_mutex_init(&engine->lock, NULL);
+    r = engine_begin(engine, ret_err);
+    if (r < 0) {
+        engine_free(engine);
+        return r;
+    }
+    *ret_engine = engine;
+    return 0;
+}
+
+void engine_stop(struct engine *engine)
+{
+    if (!engine)
+        return;
+    pthread_mutex_lock(&engine->lock);
+    engine->stopping = true;
+    pthread_mutex_unlock(&engine->lock);
+    engine_wake(engine);
+    pthread_join(engine->thread, NULL);
+    engine_free(engine);
+}
+
+/* ---- from any thread --------------------------------------------------------------------------------------------------- */
+
+void engine_submit(struct engine *engine, struct change *change)
+{
+    bool closed;
+
+    change->next = NULL;
+    pthread_mutex_lock(&engine->lock);
+    closed = engine->closed;
+    if (!closed) {
+        if (engine->last)
+            engine->last->next = change;
+        else
+            engine->first = change;
+        engine->last = change;
+    }
+    pthread_mutex_unlock(&engine->lock);
+    if (closed)
+        refuse_for_shutdown(change); /* the thread has left its loop */
+    else
+        engine_wake(engine);
+}
+
+const struct snapshot *engine_snapshot(struct engine *engine)
+{
+    const struct snapshot *snapshot;
+
+    pthread_mutex_lock(&engine->lock);
+    snapshot = snapshot_share(engine->snapshot);
+    pthread_mutex_unlock(&engine->lock);
+    return snapshot;
+}
+
+size_t engine_events(struct engine *engine, uint64_t after, struct event *ret_events, size_t room, uint64_t *ret_newest)
+{
+    size_t count;
+
+    pthread_mutex_lock(&engine->lock);
+    count = event_ring_copy(&engine->events, after, ret_events, room, ret_newest);
+    pthread_mutex_unlock(&engine->lock);
+    return count;
+}

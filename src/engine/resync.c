@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All devices at once, each as well as it goes: at the start, when the kernel says that something changed, when a failed
+ * device is due for another try, and every minute besides. Where all is right this is one look and nothing else.
+ */
+#include "state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void engine_resync_by(struct engine *engine, int64_t due_ns)
+{
+    if (due_ns < engine->resync_due_ns)
+        engine->resync_due_ns = due_ns;
+}
+
+void engine_note_connection(struct engine *engine, bool connected)
+{
+    if (!connected)
+        engine_resync_by(engine, clock_monotonic_ns() + ABSENCE_RETRY_NS);
+    if (engine->netd_connected == connected)
+        return;
+    engine->netd_connected = connected;
+    engine->dirty = true;
+    if (connected)
+        log_info("tunwright-netd is there");
+    else
+        log_warning("tunwright-netd is away: tunnels go on, changes have to wait");
+}
+
+static void engine_back_off(struct engine *engine, struct tracked *tracked)
+{
+    tracked->backoff_ns = tracked->backoff_ns ? tracked->backoff_ns * 2 : RETRY_FIRST_NS;
+    if (tracked->backoff_ns > RETRY_MOST_NS)
+        tracked->backoff_ns = RETRY_MOST_NS;
+    tracked->retry_ns = clock_monotonic_ns() + tracked->backoff_ns;
+    engine_resync_by(engine, tracked->retry_ns);
+}
+
+/* ---- what failed changes and crashes left behind -------------------------------------------------------------------- */
+
+static struct converge_item ghost_item(const struct ghost *ghost)
+{
+    return (struct converge_item){
+        .wanted = {
+            .uuid = ghost->uuid,
+            .name = ghost->tried->device->name,
+            .netns = ghost->tried->device->netns,
+            .before = ghost->tried->device,
+        },
+    };
+}
+
+static void ghost_drop(struct engine *engine, size_t place)
+{
+    document_release(engine->ghosts[place].tried);
+    engine->ghosts[place] = engine->ghosts[--engine->ghost_count];
+}
+
+static int uuids_in_order(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct uuid));
+}
+
+/* Appends an item for each device that carries our installation's mark and is in no document: a daemon was killed between
+ * making it and committing it. `known` is sorted. */
+static size_t orphans_add(const struct engine *engine, const struct observed *look, const struct uuid *known,
+                          size_t known_count, struct converge_item *items)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < look->link_count; i++) {
+        const struct observed_link *link = &look->links[i];
+
+        if (!link->ours || link->kind == OBSERVED_OTHER ||
+            memcmp(link->uuid.bytes, engine->installation, sizeof(engine->installation)) != 0)
+            continue;
+        if (known_count > 0 && bsearch(&link->uuid, known, known_count, sizeof(*known), uuids_in_order))
+            continue;
+        log_warning("%s is ours and in no document: it goes", link->name);
+        /* the look moves on while the item is in use: these must be the item's own */
+        items[count++] = (struct converge_item){.wanted = {.uuid = link->uuid, .name = link->name, .netns = link->netns}};
+    }
+    return count;
+}
+
+/* ---- the items -------------------------------------------------------------------------------------------------------- */
+
+/* All devices of the configuration, then ghosts, then orphans. */
+struct resync {
+    struct converge_item *items;
+    size_t count;
+    struct observed look;       /* the last one */
+    struct observed first;      /* holds the names of the orphans */
+};
+
+static void resync_done(struct resync *resync)
+{
+    free(resync->items);
+    observed_done(&resync->look);
+    observed_done(&resync->first);
+}
+
+static bool tracked_is_held(const struct tracked *tracked, int64_t now_ns)
+{
+    const struct snapshot_device *view = &tracked->view;
+
+    if (tracked->retry_ns != 0)
+        return tracked->retry_ns > now_ns;
+    /* it was right once: what differs now is somebody else's doing, which this document does not want undone */
+    return !tracked->tried && tracked->document->device->drift == DRIFT_REPORT && view->observed_generation == view->stored.generation;
+}
+
+static int resync_begin(struct engine *engine, struct resync *resync, struct err *ret_err)
+{
+    size_t known_count = engine->device_count + engine->ghost_count;
+    struct uuid *known = calloc(known_count + 1, sizeof(*known));
+    int64_t now_ns = clock_monotonic_ns();
+    void *grown;
+    int r;
+
+    resync->items = calloc(known_count + 1, sizeof(*resync->items));
+    if (!known || !resync->items) {
+        free(known);
+        return err_no_memory(ret_err);
+    }
+    for (size_t i = 0; i < engine->device_count; i++) {
+        resync->items[i] = tracked_item(engine->devices[i]);
+        resync->items[i].held = tracked_is_held(engine->devices[i], now_ns);
+    }
+    for (size_t i = 0; i < engine->ghost_count; i++)
+        resync->items[engine->device_count + i] = ghost_item(&engine->ghosts[i]);
+    for (size_t i = 0; i < known_count; i++)
+        known[i] = resync->items[i].wanted.uuid;
+    qsort(known, known_count, sizeof(*known), uuids_in_order);
+    resync->count = known_count;
+    r = converge_look(engine->kernel, resync->items, resync->count, &resync->look, ret_err);
+    if (r == 0) {
+        grown = realloc(resync->items, (known_count + resync->look.link_count + 1) * sizeof(*resync->items));
+        if (grown) {
+            resync->items = grown;
+            resync->count += orphans_add(engine, &resync->look, known, known_count, resync->items + known_count);
+        } else {
+            r = err_no_memory(ret_err);
+        }
+    }
+    free(known);
+    return r;
+}
+
+/* The orphans' names are those of the first look, which therefore has to last as long as the items. */
+static int resync_converge(struct engine *engine, struct resync *resync, struct err *ret_err)
+{
+    int r;
+
+    if (resync->count > engine->device_count + engine->ghost_count) {
+        resync->first = resync->look;
+        memset(&resync->look, 0, sizeof(resync->look));
+        r = converge_look(engine->kernel, resync->items, resync->count, &resync->look, ret_err);
+        if (r < 0)
+            return r;
+    }
+    return converge(engine->kernel, resync->items, resync->count, CONVERGE_BEST_EFFORT, &resync->look, ret_err);
+}
+
+/* ---- what it came to --------------------------------------------------------------------------------------------------- */
+
+void engine_finish(struct engine *engine, struct tracked *tracked, const struct converge_item *item,
+                   const struct plan_index *index)
+{
+    bool was_failed = tracked->view.state == STATE_FAILED;
+
+    if (item->error == 0 && !item->differs) {
+        tracked->retry_ns = tracked->backoff_ns = 0;
+        document_release(tracked->tried);
+        tracked->tried = NULL;
+    } else if (item->error < 0 && !item->held) {
+        engine_back_off(engine, tracked);
+        if (!was_failed)
+            log_warning("%s: %s", tracked_name(tracked), item->err.message);
+    } else if (tracked->retry_ns != 0) {
+        engine_resync_by(engine, tracked->retry_ns);
+    }
+    engine->dirty |= tracked_observe(tracked, engine->kernel, index, item);
+}
+
+void engine_finish_unseen(struct engine *engine, struct tracked *tracked, const struct converge_item *item)
+{
+    if (item->worker_replaced && tracked->view.counters) {
+        counter_mapping_release(tracked->view.counters);
+        tracked->view.counters = NULL;
+        engine->dirty = true;
+    }
+}
+
+static void resync_finish(struct engine *engine, struct resync *resync)
+{
+    CLEANUP(plan_index_done) struct plan_index index = {0};
+
+    if (plan_index_build(&resync->look, &index) < 0) {
+        engine_resync_by(engine, clock_monotonic_ns() + NSEC_PER_SEC);
+        return;
+    }
+    for (size_t i = 0; i < engine->device_count; i++)
+        engine_finish(engine, engine->devices[i], &resync->items[i], &index);
+    for (size_t i = engine->ghost_count; i > 0; i--)
+        if (resync->items[engine->device_count + i - 1].error == 0)
+            ghost_drop(engine, i - 1);
+    if (engine->ghost_count > 0)
+        engine_resync_by(engine, clock_monotonic_ns() + NSEC_PER_SEC);
+}
+
+/* The kernel could not be seen to the end. Nothing is known to be wrong: what was ready stays so. */
+static void resync_fail(struct engine *engine, const struct resync *resync, int error, const struct err *err)
+{
+    if (error_is_absence(error, err))
+        engine_note_connection(engine, false);
+    else
+        engine_resync_by(engine, clock_monotonic_ns() + NSEC_PER_SEC);
+    for (size_t i = 0; i < engine->device_count; i++) {
+        if (i < resync->count)
+            engine_finish_unseen(engine, engine->devices[i], &resync->items[i]);
+        if (engine->devices[i]->view.state == STATE_PENDING)
+            engine->dirty |= tracked_set_state(engine->devices[i], STATE_PENDING, err);
+    }
+}
+
+/* A store that refused to be written says so only when it is asked again: puts back a row that is there. */
+static void store_probe(struct engine *engine)
+{
+    struct store *store = engine->store;
+
+    if (store_begin(store, NULL) < 0)
+        return;
+    if (engine->device_count > 0 && store_device_put(store, &engine->devices[0]->view.stored, NULL) < 0) {
+        store_rollback(store);
+        return;
+    }
+    if (store_commit(store, NULL) == 0) {
+        engine->store_writable = true;
+        engine->dirty = true;
+    }
+}
+
+void engine_resync(struct engine *engine)
+{
+    CLEANUP(resync_done) struct resync resync = {0};
+    int64_t begun_ns = clock_monotonic_ns();
+    struct err err = {0};
+    int r;
+
+    engine->resync_due_ns = begun_ns + RESYNC_INTERVAL_NS;
+    r = resync_begin(engine, &resync, &err);
+    if (r == 0) {
+        engine_note_connection(engine, true);
+        r = resync_converge(engine, &resync, &err);
+    }
+    if (r < 0) {
+        resync_fail(engine, &resync, r, &err);
+    } else {
+        resync_finish(engine, &resync);
+        if (!engine->settled)
+            engine->dirty = true;
+        engine->settled = true;
+    }
+    if (!engine->store_writable) {
+        store_probe(engine);
+        engine_resync_by(engine, begun_ns + 5 * NSEC_PER_SEC);
+    }
+    engine_publish_if_dirty(engine);
+    engine->resync_ended_ns = clock_monotonic_ns();
+    engine->resync_took_ns = engine->resync_ended_ns - begun_ns;
+}
+
+/* One item all the way, by itself. */
+static int item_settle(struct engine *engine, struct converge_item *item, struct err *ret_err)
+{
+    struct observed look = {0};
+    int r = converge_look(engine->kernel, item, 1, &look, ret_err);
+
+    if (r == 0)
+        r = converge(engine->kernel, item, 1, CONVERGE_ATOMIC, &look, ret_err);
+    observed_done(&look);
+    return r;
+}
+
+int engine_settle(struct engine *engine, const char *name, struct err *ret_err)
+{
+    struct converge_item item;
+    size_t place;
+    int r;
+
+    for (size_t i = engine->ghost_count; i > 0; i--) {
+        item = ghost_item(&engine->ghosts[i - 1]);
+        if (strcmp(item.wanted.name, name) != 0)
+            continue;
+        r = item_settle(engine, &item, ret_err);
+        if (r < 0)
+            return r;
+        ghost_drop(engine, i - 1);
+    }
+    if (!engine_find(engine, name, &place) || !engine->devices[place]->tried)
+        return 0;
+    item = tracked_item(engine->devices[place]);
+    r = item_settle(engine, &item, ret_err);
+    engine_finish_unseen(engine, engine->devices[place], &item);
+    if (r < 0)
+        return r;
+    document_release(engine->devices[place]->tried);
+    engine->devices[place]->tried = NULL;
+    return 0;
+}

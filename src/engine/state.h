@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * state: what the engine's files share. Private to the engine.
+ *
+ * Who may touch what: everything in struct engine belongs to the engine's thread, but what stands below `lock`. Documents,
+ * mappings and snapshots do not change once they are made; they are shared by reference count.
+ */
+#ifndef TUNWRIGHT_ENGINE_STATE_H
+#define TUNWRIGHT_ENGINE_STATE_H
+
+#include "converge.h"
+
+#include <stdatomic.h>
+
+#define RESYNC_INTERVAL_NS (60 * NSEC_PER_SEC)
+#define RESYNC_DEBOUNCE_NS (50 * NSEC_PER_MSEC)  /* after the kernel's first event: they come in flocks */
+#define ABSENCE_RETRY_NS (250 * NSEC_PER_MSEC)   /* while netd is away */
+#define RETRY_FIRST_NS (250 * NSEC_PER_MSEC)     /* of a device that failed, doubling … */
+#define RETRY_MOST_NS (60 * NSEC_PER_SEC)        /* … up to this */
+
+/* ---- a device's document, shared by the engine and its snapshots ---------------------------------------------- */
+
+struct document {
+    atomic_uint references;
+    struct device *device;  /* owned */
+};
+/* Takes the device, on failure too. NULL: no memory. */
+struct document *document_new(struct device *device);
+struct document *document_share(struct document *document);
+void document_release(struct document *document);
+
+/* ---- a worker's counter page, mapped ----------------------------------------------------------------------------- */
+
+struct counter_mapping {
+    atomic_uint references;
+    const struct counter_page *page;
+};
+/* NULL where it cannot be had. */
+struct counter_mapping *counter_mapping_new(struct kernel *kernel, const struct uuid *uuid);
+struct counter_mapping *counter_mapping_share(struct counter_mapping *mapping);
+void counter_mapping_release(struct counter_mapping *mapping);
+
+/* ---- a device of the configuration ----------------------------------------------------------------------------- */
+
+struct tracked {
+    struct snapshot_device view;  /* as the next snapshot shall show it; its stored.device is the document's */
+    struct document *document;
+    struct document *tried;       /* a change failed and could not be rolled back: what may be in the kernel. Else NULL */
+    int64_t retry_ns;             /* CLOCK_MONOTONIC, 0: nothing failed */
+    int64_t backoff_ns;
+};
+/* Takes the document's reference, on failure too. NULL: no memory. */
+struct tracked *tracked_new(const struct uuid *uuid, struct document *document, uint64_t generation, int64_t created_ns,
+                            int64_t changed_ns);
+/* The same device with another document and the next generation. Takes the document's reference, on failure too. */
+struct tracked *tracked_change(const struct tracked *tracked, struct document *document, int64_t changed_ns);
+void tracked_free(struct tracked *tracked);
+const char *tracked_name(const struct tracked *tracked);
+/* The item that leads it to its document. Borrows. */
+struct converge_item tracked_item(const struct tracked *tracked);
+/* Takes what was seen, and what the convergence came to, into the view. True where a reader sees a difference. */
+bool tracked_observe(struct tracked *tracked, struct kernel *kernel, const struct plan_index *index,
+                     const struct converge_item *item);
+/* Only its state. */
+bool tracked_set_state(struct tracked *tracked, enum device_state state, const struct err *reason);
+
+/* A device that a failed change left in the kernel, perhaps: it is in no document. */
+struct ghost {
+    struct uuid uuid;
+    struct document *tried;
+};
+
+/* ---- snapshots and events ---------------------------------------------------------------------------------------- */
+
+struct engine;
+
+/* The devices as they are now, with one reference. NULL: no memory. */
+struct snapshot *snapshot_new(const struct engine *engine);
+const struct snapshot *snapshot_share(const struct snapshot *snapshot);
+
+struct event_ring {
+    uint64_t newest;  /* sequence */
+    struct event *items;  /* ENGINE_EVENTS_KEPT of them; sequence s is at (s - 1) % ENGINE_EVENTS_KEPT */
+};
+int event_ring_init(struct event_ring *ring);
+void event_ring_done(struct event_ring *ring);
+/* What happened between two snapshots. */
+void event_ring_compare(struct event_ring *ring, const struct snapshot *before, const struct snapshot *after);
+size_t event_ring_copy(const struct event_ring *ring, uint64_t after, struct event *ret_events, size_t room,
+                       uint64_t *ret_newest);
+
+/* ---- the engine -------------------------------------------------------------------------------------------------- */
+
+struct engine {
+    struct engine_options options;
+    struct store *store;
+    struct kernel *kernel;
+    uint8_t installation[6];
+    struct tracked **devices;      /* by name */
+    size_t device_count, device_capacity;
+    struct ghost *ghosts;
+    size_t ghost_count, ghost_capacity;
+    uint64_t sequence;             /* of the newest snapshot */
+    bool settled, netd_connected, store_writable;
+    bool dirty;                    /* a reader would see something else than the newest snapshot */
+    int64_t resync_due_ns;         /* CLOCK_MONOTONIC */
+    int64_t resync_ended_ns, resync_took_ns;
+
+    pthread_t thread;
+    int wake_fd;                   /* eventfd: something was queued, or stop */
+    pthread_mutex_t lock;
+    /* under `lock` */
+    struct change *first, *last;   /* the queue */
+    bool stopping, closed;
+    const struct snapshot *snapshot;
+    struct event_ring events;
+};
+
+/* Where it is, or belongs: *ret_place is the index. */
+bool engine_find(const struct engine *engine, const char *name, size_t *ret_place);
+/* A reference is taken over: readers see it from now on. */
+void engine_publish(struct engine *engine, const struct snapshot *snapshot);
+/* Publishes where something is dirty, and stays dirty where there is no memory for it. */
+void engine_publish_if_dirty(struct engine *engine);
+/* A resync no later than that. */
+void engine_resync_by(struct engine *engine, int64_t due_ns);
+
+/* resync.c: all devices, best effort. */
+void engine_resync(struct engine *engine);
+/* netd went away, or came back. */
+void engine_note_connection(struct engine *engine, bool connected);
+/* Takes over what became of a device of the configuration, and puts off its next try where it failed. */
+void engine_finish(struct engine *engine, struct tracked *tracked, const struct converge_item *item,
+                   const struct plan_index *index);
+/* The same where the kernel could not be seen to the end: only what is certain. */
+void engine_finish_unseen(struct engine *engine, struct tracked *tracked, const struct converge_item *item);
+/* Undoes what failed changes left in the kernel under this name. */
+int engine_settle(struct engine *engine, const char *name, struct err *ret_err);
+
+/* change.c: carries out one change and calls its `done`. */
+void engine_change(struct engine *engine, struct change *change);
+/* Without trying: calls its `done`. */
+void change_refuse(struct change *change, const struct err *err);
+
+/* edit.c: what a change makes of a document. */
+struct edit {
+    struct device *next;             /* owned: the document as it shall be; NULL: the device goes */
+    enum change_outcome outcome;     /* if it succeeds; UNCHANGED: `next` equals what is stored */
+};
+/* `current`: the document that the change's name has now, NULL: none. Fills the change's errors on failure. */
+int edit_make(struct change *change, const struct device *current, struct edit *ret_edit);
+/* The rules that concern more than one device. */
+int edit_check(const struct engine *engine, const struct device *next, struct err_list *errors);
+/* "tun%d" becomes the lowest number that neither the configuration nor the kernel has. */
+int edit_number(const struct engine *engine, const struct observed *look, struct device *device, struct err *ret_err);
+
+#endif
