@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The requests that change devices, addresses and routes. Each looks its device up in the kernel first. */
+#include "devices.h"
+#include "dispatch.h"
+#include "worker.h"
+
+#include <errno.h>
+#include <linux/if_tun.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+/* Goes on with this request once the device's worker has ended. */
+static int wait_for_worker(const struct request *request, struct netd_device *device, struct err *ret_err)
+{
+    struct waiter *waiter = waiter_new(request);
+    if (!waiter)
+        return err_no_memory(ret_err);
+    worker_stop(device->worker, waiter);
+    return ANSWER_LATER;
+}
+
+/* ---- devices ------------------------------------------------------------------------------------------------------- */
+
+/* The table has an entry of this uuid. Where it stands for the very device that is asked for, that is a conflict. Else
+ * what it stands for was deleted or moved away by hand: let go of it, worker and all. */
+static int entry_clear(const struct request *request, struct netd_device *device, struct err *ret_err)
+{
+    const struct device_key *key = &request->packet->device;
+    struct target target;
+    bool stale = device->doomed || device_is_stale(device);
+    if (!stale && target_open(request->netd, key, &target, NULL) == 0) {
+        bool same = target.link.ifindex == device->ifindex && strcmp(device->key.netns, key->netns) == 0;
+        target_done(&target);
+        if (same)
+            return err_set(ret_err, -EEXIST, ERR_ALREADY_EXISTS, "", "%s exists already", key->name);
+    }
+    if (!stale) /* ours, but elsewhere: it ends with the last descriptor */
+        ioctl(device->queues[0], TUNSETPERSIST, 0);
+    device->doomed = true;
+    if (device->worker)
+        return wait_for_worker(request, device, ret_err);
+    device_remove(device);
+    return 0;
+}
+
+int handle_device_create(const struct request *request, struct err *ret_err)
+{
+    const struct device_key *key = &request->packet->device;
+    const struct device_create *create = &request->packet->create;
+    struct netd_device *device = devices_find(request->netd, &key->uuid);
+    struct target target;
+    int queues[DEVICE_QUEUES_MAX];
+    uint32_t ifindex;
+
+    int result = device ? entry_clear(request, device, ret_err) : 0;
+    if (result != 0)
+        return result;
+    result = target_open_netns(request->netd, key->netns, &target, ret_err);
+    if (result < 0)
+        return result;
+    result = net_tun_create(target.ns, key, create, queues, &ifindex, ret_err);
+    if (result == 0) {
+        result = devices_add(request->netd, key, ifindex, queues, create->queues, &device, ret_err);
+        if (result < 0)
+            net_link_delete(target.ns, ifindex, NULL);
+        else
+            log_info("%s: created", key->name);
+    }
+    target_done(&target);
+    return result;
+}
+
+int handle_device_delete(const struct request *request, struct err *ret_err)
+{
+    const struct device_key *key = &request->packet->device;
+    struct netd_device *device = devices_find(request->netd, &key->uuid);
+    struct target target;
+    int result = target_open(request->netd, key, &target, ret_err);
+    if (result < 0) {
+        if (device && !device->doomed && device_is_stale(device))
+            device_abandon(device);
+        return result;
+    }
+    /* another device with the same alias is not what the entry stands for */
+    if (device && device->ifindex != target.link.ifindex)
+        device = NULL;
+    if (device && device->worker) {
+        target_done(&target);
+        return wait_for_worker(request, device, ret_err);
+    }
+    if (device)
+        device_remove(device);
+    result = target_confirm(&target, key, ret_err);
+    if (result == 0)
+        result = net_link_delete(target.ns, target.link.ifindex, ret_err);
+    if (result == 0)
+        log_info("%s: deleted", key->name);
+    target_done(&target);
+    return result;
+}
+
+/* ---- link ------------------------------------------------------------------------------------------------------------ */
+
+/* Owner and group are the queue's business, not netlink's. */
+static int link_set_owners(int queue, uint32_t set, uint32_t owner, uint32_t group, struct err *ret_err)
+{
+    int result = set & LINK_OWNER ? net_tun_set_owner(queue, owner, ret_err) : 0;
+    if (result == 0 && set & LINK_GROUP)
+        result = net_tun_set_group(queue, group, ret_err);
+    return result;
+}
+
+static int link_set(const struct request *request, struct target *target, struct err *ret_err)
+{
+    const struct device_key *key = &request->packet->device;
+    struct link_settings settings = request->packet->link;
+    uint32_t owners = settings.set & (LINK_OWNER | LINK_GROUP);
+    struct netd_device *device = NULL;
+    int result = 0;
+
+    settings.set &= ~owners;
+    if (owners)
+        result = target_hold(request->netd, target, key, 0, &device, ret_err);
+    if (result == 0 && owners)
+        result = link_set_owners(device->queues[0], owners, settings.owner, settings.group, ret_err);
+    if (result == 0 && settings.set)
+        result = net_link_set(target->ns, target->link.ifindex, &settings, ret_err);
+    if (result < 0 && device) /* all of it or nothing */
+        link_set_owners(device->queues[0], owners, target->link.owner, target->link.group, NULL);
+    return result;
+}
+
+int handle_link_set(const struct request *request, struct err *ret_err)
+{
+    struct target target;
+    int result = target_open(request->netd, &request->packet->device, &target, ret_err);
+    if (result < 0)
+        return result;
+    result = link_set(request, &target, ret_err);
+    target_done(&target);
+    return result;
+}
+
+/* ---- addresses and routes ------------------------------------------------------------------------------------------------ */
+
+static int address_change(const struct request *request,
+                          int (*change)(struct net_ns *, uint32_t, const struct ip_prefix *, struct err *),
+                          struct err *ret_err)
+{
+    struct target target;
+    int result = target_open(request->netd, &request->packet->device, &target, ret_err);
+    if (result < 0)
+        return result;
+    result = change(target.ns, target.link.ifindex, &request->packet->address, ret_err);
+    target_done(&target);
+    return result;
+}
+
+int handle_address_add(const struct request *request, struct err *ret_err)
+{
+    return address_change(request, net_address_add, ret_err);
+}
+
+int handle_address_delete(const struct request *request, struct err *ret_err)
+{
+    return address_change(request, net_address_delete, ret_err);
+}
+
+int handle_route_add(const struct request *request, struct err *ret_err)
+{
+    struct target target;
+    int result = target_open(request->netd, &request->packet->device, &target, ret_err);
+    if (result < 0)
+        return result;
+    result = net_route_add(target.ns, target.link.ifindex, &request->packet->route, ret_err);
+    target_done(&target);
+    return result;
+}
+
+/* A route that belongs to no device is told by our protocol number alone, and may outlive the device that it came with. */
+int handle_route_delete(const struct request *request, struct err *ret_err)
+{
+    const struct device_key *key = &request->packet->device;
+    const struct route *route = &request->packet->route;
+    struct target target = {0};
+    bool unattached = route_is_unattached(route);
+    int result = unattached ? target_open_netns(request->netd, key->netns, &target, ret_err)
+                            : target_open(request->netd, key, &target, ret_err);
+    if (result < 0)
+        return result;
+    result = net_route_delete(target.ns, unattached ? 0 : target.link.ifindex, route, ret_err);
+    target_done(&target);
+    return result;
+}
+
+/* ---- namespaces ------------------------------------------------------------------------------------------------------------ */
+
+int handle_netns_socket(const struct request *request, struct err *ret_err)
+{
+    const char *name = request->packet->device.netns;
+    struct net_ns *ns;
+    int events CLEANUP(fd_done) = -1;
+    int result = net_ns_open(name, &ns, ret_err);
+    if (result < 0)
+        return result;
+    result = net_events_open(name, &events, ret_err);
+    if (result == 0) {
+        int fds[2] = {net_ns_fd(ns), events};
+        request_answer(request, 0, NULL, fds, ARRAY_SIZE(fds));
+        result = ANSWER_LATER;
+    }
+    net_ns_close(ns);
+    return result;
+}

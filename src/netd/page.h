@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* page: the counter page of a worker, a sealed memfd. */
+#ifndef NETD_PAGE_H
+#define NETD_PAGE_H
+
+#include "tunwright/base.h"
+
+/* A page of zeroes with its head filled in: of fixed size for ever, and readable and writable. */
+int page_create(int *ret_fd, struct err *ret_err);
+/* Whether a descriptor of unknown origin is such a page (what it holds is another matter). */
+bool page_is_sound(int fd);
+/* The same page, for reading only. */
+int page_open_read_only(int fd, int *ret_fd, struct err *ret_err);
+
+#endif

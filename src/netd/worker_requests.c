@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The requests about workers. */
+#include "devices.h"
+#include "dispatch.h"
+#include "page.h"
+#include "worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static int no_worker(const struct request *request, struct err *ret_err)
+{
+    return err_set(ret_err, -ENOENT, ERR_NOT_FOUND, "", "%s has no worker",
+                   request->packet->device.name[0] ? request->packet->device.name : "the device");
+}
+
+static int start(const struct request *request, struct target *target, struct err *ret_err)
+{
+    const struct ipc_request *packet = request->packet;
+    struct netd_device *device;
+    struct worker_set set;
+    int result = target_hold(request->netd, target, &packet->device, packet->worker.queues, &device, ret_err);
+    if (result < 0)
+        return result;
+    if (device->worker)
+        return err_set(ret_err, device->worker->phase == PHASE_STOPPING ? -EBUSY : -EEXIST, ERR_WORKER_FAILED, "",
+                       "%s has a worker already", packet->device.name);
+    result = worker_set_build(&packet->worker, request->text, NULL, &set, ret_err);
+    if (result < 0)
+        return result;
+    struct waiter *starter = waiter_new(request);
+    if (!starter) {
+        worker_set_done(&set);
+        return err_no_memory(ret_err);
+    }
+    result = worker_start(device, &set, starter, ret_err);
+    if (result < 0) {
+        free(starter);
+        return result;
+    }
+    return ANSWER_LATER;
+}
+
+static int configure(const struct request *request, struct target *target, struct err *ret_err)
+{
+    const struct ipc_request *packet = request->packet;
+    struct netd_device *device = devices_find(request->netd, &packet->device.uuid);
+    struct worker_set set;
+    if (!device || !device->worker || device->doomed || device->ifindex != target->link.ifindex)
+        return no_worker(request, ret_err);
+    int result = worker_set_build(&packet->worker, request->text, &device->worker->set, &set, ret_err);
+    if (result < 0)
+        return result;
+    struct waiter *starter = waiter_new(request);
+    if (!starter) {
+        worker_set_done(&set);
+        return err_no_memory(ret_err);
+    }
+    result = worker_configure(device->worker, &set, starter, ret_err);
+    if (result < 0) {
+        free(starter);
+        return result;
+    }
+    return ANSWER_LATER;
+}
+
+static int with_target(const struct request *request,
+                       int (*handle)(const struct request *, struct target *, struct err *), struct err *ret_err)
+{
+    struct target target;
+    int result = target_open(request->netd, &request->packet->device, &target, ret_err);
+    if (result < 0)
+        return result;
+    result = handle(request, &target, ret_err);
+    target_done(&target);
+    return result;
+}
+
+int handle_worker_start(const struct request *request, struct err *ret_err)
+{
+    return with_target(request, start, ret_err);
+}
+
+int handle_worker_configure(const struct request *request, struct err *ret_err)
+{
+    return with_target(request, configure, ret_err);
+}
+
+/* Needs nothing of the kernel: the worker of a device that has gone is to be stopped all the same. None is as good as
+ * stopped. */
+int handle_worker_stop(const struct request *request, struct err *ret_err)
+{
+    const struct netd_device *device = devices_find(request->netd, &request->packet->device.uuid);
+    if (!device || !device->worker)
+        return 0;
+    struct waiter *waiter = waiter_new(request);
+    if (!waiter)
+        return err_no_memory(ret_err);
+    worker_stop(device->worker, waiter);
+    return ANSWER_LATER;
+}
+
+int handle_worker_page(const struct request *request, struct err *ret_err)
+{
+    const struct netd_device *device = devices_find(request->netd, &request->packet->device.uuid);
+    int fd CLEANUP(fd_done) = -1;
+    if (!device || !device->worker)
+        return no_worker(request, ret_err);
+    int result = page_open_read_only(device->worker->page, &fd, ret_err);
+    if (result < 0)
+        return result;
+    request_answer(request, 0, NULL, &fd, 1);
+    return ANSWER_LATER;
+}
