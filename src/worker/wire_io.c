@@ -99,20 +99,28 @@ static int wire_set_options(int fd, sa_family_t family, struct err *ret_err)
     return 0;
 }
 
-/* What the routing table knows of the path is told to connected sockets only, so it is one for a moment. Not connected
- * it must be: to the peer's packets alone would be no counting of others, and netd's configuration may name another. */
-static void wire_ask_path_mtu(struct wire *wire)
+/* The routing table tells what it knows of a path to connected sockets only. Ours cannot be one for a moment: an IPv6 socket
+ * stays deaf to all but that peer when it is disconnected again (__udp_disconnect leaves sk_v6_daddr as it is), and others
+ * are to be counted. So another one asks, if it lives in the same network namespace; nothing is sent. */
+static void wire_ask_path_mtu(struct wire *wire, const struct endpoint *local)
 {
-    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    const struct endpoint source = {.addr = local->addr};
+    CLEANUP(fd_done) int fd = socket(wire->remote.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     bool v4 = wire->remote.ss_family == AF_INET;
+    struct sockaddr_storage address;
+    uint64_t cookies[2] = {0, 0};
+    socklen_t address_length, cookie_length = sizeof(cookies[0]), mtu_length = sizeof(int);
     int mtu = 0;
-    socklen_t length = sizeof(mtu);
 
-    if (connect(wire->fd, (const struct sockaddr *)&wire->remote, wire->remote_length) < 0)
+    if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookies[0], &cookie_length) < 0 ||
+        getsockopt(wire->fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookies[1], &cookie_length) < 0 || cookies[0] != cookies[1])
         return;
-    if (getsockopt(wire->fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_MTU : IPV6_MTU, &mtu, &length) == 0 && mtu > 0)
+    address_length = endpoint_to_sockaddr(&source, &address);
+    if (bind(fd, (const struct sockaddr *)&address, address_length) < 0 ||
+        connect(fd, (const struct sockaddr *)&wire->remote, wire->remote_length) < 0)
+        return;
+    if (getsockopt(fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_MTU : IPV6_MTU, &mtu, &mtu_length) == 0 && mtu > 0)
         wire_learn_path_mtu(wire, (uint32_t)mtu);
-    connect(wire->fd, &nobody, sizeof(nobody));
 }
 
 int wire_init(struct wire *ret_wire, int fd, const struct endpoint *local, const struct endpoint *remote,
@@ -130,7 +138,7 @@ int wire_init(struct wire *ret_wire, int fd, const struct endpoint *local, const
         return r;
     wire.overhead = (wire.remote.ss_family == AF_INET ? IPV4_HEADER_SIZE : IPV6_HEADER_SIZE) + UDP_HEADER_SIZE;
     wire.payload_max = wire_payload_most(&wire);
-    wire_ask_path_mtu(&wire);
+    wire_ask_path_mtu(&wire, local);
     *ret_wire = wire;
     return 0;
 }
