@@ -8,14 +8,14 @@
 #include "fault.h"
 #include "tunwright/model.h"
 
-#define DEVICE_MTU_MIN 68         /* RFC 791: what IPv4 asks of every link */
-#define DEVICE_MTU_MAX_TUN 65535
-#define DEVICE_MTU_MAX_TAP 65521  /* the Ethernet header counts (drivers/net/tun.c: MAX_MTU - hard_header_len) */
+#define DEVICE_MTU_MIN        68 /* RFC 791: what IPv4 asks of every link */
+#define DEVICE_MTU_MAX_TUN    65535
+#define DEVICE_MTU_MAX_TAP    65521 /* the Ethernet header counts (drivers/net/tun.c: MAX_MTU - hard_header_len) */
 #define DEVICE_TXQUEUELEN_MAX 1000000
-#define ROUTE_TABLE_MAIN 254
-#define ROUTE_TABLE_LOCAL 255
-#define ROUTE_METRIC_IPV6 1024    /* the kernel's own for metric 0 (net/ipv6: IP6_RT_PRIO_USER) */
-#define MONITOR_LOG_RATE_MAX 1000
+#define ROUTE_TABLE_MAIN      254
+#define ROUTE_TABLE_LOCAL     255
+#define ROUTE_METRIC_IPV6     1024 /* the kernel's own for metric 0 (net/ipv6: IP6_RT_PRIO_USER) */
+#define MONITOR_LOG_RATE_MAX  1000
 
 /* Routes by table, family, destination and metric: 0 where route_key_equal. */
 int route_key_compare(const struct route *a, const struct route *b);

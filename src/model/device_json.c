@@ -50,7 +50,8 @@ static int mac_decode(const struct field *field, const cJSON *value, const struc
     if (!cJSON_IsString(value))
         return field_wrong_type(value, "a string", path, errors);
     if (mac_parse(value->valuestring, mac) < 0) {
-        return fault_add(errors, path, NULL, ERR_INVALID_ADDRESS, "%s is not an Ethernet address, such as 02:00:5e:10:00:01",
+        return fault_add(errors, path, NULL, ERR_INVALID_ADDRESS,
+                         "%s is not an Ethernet address, such as 02:00:5e:10:00:01",
                          fault_text(value->valuestring, shown));
     }
     if ((mac[0] & 1) != 0 || memcmp(mac, zero, sizeof(mac)) == 0) {
@@ -127,7 +128,7 @@ static int label_compare(const void *a, const void *b)
     return strcmp(left->key, right->key);
 }
 
-/* Zeroed room for the elements of an array or the members of an object, no more than `most`; NULL where there are none. */
+/* Zeroed room for the elements of an array or the members of an object, at most `most`; NULL where there are none. */
 static int items_make(const cJSON *value, size_t most, size_t size, const struct fault_path *path, void *ret_items,
                       size_t *ret_count, struct err_list *errors)
 {
@@ -161,8 +162,7 @@ static int labels_decode(const struct field *field, const cJSON *value, const st
                             &device->label_count, errors);
     if (result < 0)
         return result;
-    cJSON_ArrayForEach(item, value)
-    {
+    cJSON_ArrayForEach (item, value) {
         struct fault_path entry = {.parent = path, .name = item->string};
         if (label_decode(item, &entry, &device->labels[i++], errors) < 0)
             result = -EINVAL;
@@ -204,8 +204,7 @@ static int addresses_decode(const struct field *field, const cJSON *value, const
                             &device->address_count, errors);
     if (result < 0)
         return result;
-    cJSON_ArrayForEach(item, value)
-    {
+    cJSON_ArrayForEach (item, value) {
         struct fault_path entry = {.parent = path, .index = i};
         struct ip_prefix *address = &device->addresses[i++];
         if (ip_prefix_decode(item, &entry, address, errors) < 0 || address_validate(address, &entry, errors) < 0)
@@ -245,8 +244,7 @@ static int routes_decode(const struct field *field, const cJSON *value, const st
                             &device->route_count, errors);
     if (result < 0)
         return result;
-    cJSON_ArrayForEach(item, value)
-    {
+    cJSON_ArrayForEach (item, value) {
         struct fault_path entry = {.parent = path, .index = i};
         int decoded = route_decode(item, NULL, &entry, &device->routes[i++], errors);
         if (decoded == -ENOMEM)
@@ -293,15 +291,16 @@ static cJSON *worker_encode(const struct field *field, const void *object)
 
 static const struct field_type field_worker = {worker_decode, worker_encode};
 
-/* ---- the table ----------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------------ */
 
-#define DEVICE_NAME_ALLOWED \
-    "a device name: 1 to 15 of A-Z a-z 0-9 _ . - that begin with a letter or digit, not digits alone, " \
+#define DEVICE_NAME_ALLOWED                                                                                            \
+    "a device name: 1 to 15 of A-Z a-z 0-9 _ . - that begin with a letter or digit, not digits alone, "                \
     "and not all, default or lo"
 
 static const struct field_text_rules device_name_rules = {DEVICE_NAME_SIZE, device_name_pattern_is_valid,
                                                           DEVICE_NAME_ALLOWED};
-static const struct field_text_rules device_master_rules = {DEVICE_NAME_SIZE, device_name_is_valid, DEVICE_NAME_ALLOWED};
+static const struct field_text_rules device_master_rules = {DEVICE_NAME_SIZE, device_name_is_valid,
+                                                            DEVICE_NAME_ALLOWED};
 static const struct field_text_rules device_netns_rules = {
     NETNS_NAME_SIZE, netns_name_is_valid,
     "a network namespace's name: 1 to 127 of A-Z a-z 0-9 _ . - that begin with a letter or digit"};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rules of the document, on structs. Two layers: the rules of one entry by itself (`…_validate`), which whoever reads
- * one entry from JSON applies at once, and the rules between entries and fields (device_validate_between). After an edit
- * device_validate applies both.
+ * The rules of the document, on structs. Two layers: the rules of one entry by itself (`…_validate`), which whoever
+ * reads one entry from JSON applies at once, and the rules between entries and fields (device_validate_between). After
+ * an edit device_validate applies both.
  */
 #include "device.h"
 
@@ -79,8 +79,9 @@ static int route_addr_validate(const struct route *route, const struct ip_addr *
                          ip_addr_print(addr, text), obstacle);
     }
     if (route->to.addr.family != 0 && addr->family != route->to.addr.family) {
-        return fault_add(errors, path, member, ERR_INCOMPATIBLE, "%s is an %s address, and the route is to an %s prefix",
-                         ip_addr_print(addr, text), family_name(addr), family_name(&route->to.addr));
+        return fault_add(errors, path, member, ERR_INCOMPATIBLE,
+                         "%s is an %s address, and the route is to an %s prefix", ip_addr_print(addr, text),
+                         family_name(addr), family_name(&route->to.addr));
     }
     return 0;
 }
@@ -92,8 +93,9 @@ int route_validate(const struct route *route, const struct fault_path *path, str
     if (route->to.addr.family != 0 && ip_prefix_has_host_bits(&route->to)) {
         char given[IP_PREFIX_TEXT_SIZE], meant[IP_PREFIX_TEXT_SIZE];
         struct ip_prefix network = ip_prefix_network(&route->to);
-        result = fault_add(errors, path, "to", ERR_HOST_BITS_SET, "%s has bits set beyond its length: the network is %s",
-                           ip_prefix_print(&route->to, given), ip_prefix_print(&network, meant));
+        result =
+            fault_add(errors, path, "to", ERR_HOST_BITS_SET, "%s has bits set beyond its length: the network is %s",
+                      ip_prefix_print(&route->to, given), ip_prefix_print(&network, meant));
     }
     if (route->table == 0 || route->table == ROUTE_TABLE_LOCAL) {
         result = fault_add(errors, path, "table", ERR_OUT_OF_RANGE,
@@ -281,10 +283,9 @@ static int device_routes_validate(const struct device *device, struct err_list *
         const struct route *route = &device->routes[order[i]];
         char text[IP_PREFIX_TEXT_SIZE];
         if (route->to.addr.family != 0 && route_key_equal(&device->routes[order[i - 1]], route)) {
-            result = fault_add(errors, &entry, NULL, ERR_DUPLICATE,
-                               "%s in table %u with metric %u stands in /routes/%zu already",
-                               ip_prefix_print(&route->to, text), (unsigned)route->table, (unsigned)route->metric,
-                               order[i - 1]);
+            result = fault_add(
+                errors, &entry, NULL, ERR_DUPLICATE, "%s in table %u with metric %u stands in /routes/%zu already",
+                ip_prefix_print(&route->to, text), (unsigned)route->table, (unsigned)route->metric, order[i - 1]);
         }
     }
     free(order);

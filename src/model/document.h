@@ -16,8 +16,8 @@ void document_done(cJSON **json);
 int document_result(int result, struct err_list *errors);
 
 /*
- * Reads and validates one entry. `to` is the route's destination where the request's path says it, else NULL. On -EINVAL
- * the entry is a hole (family 0, WORKER_NONE), so that the rules between entries pass it over.
+ * Reads and validates one entry. `to` is the route's destination where the request's path says it, else NULL. On
+ * -EINVAL the entry is a hole (family 0, WORKER_NONE), so that the rules between entries pass it over.
  */
 int route_decode(const cJSON *json, const struct ip_prefix *to, const struct fault_path *path, struct route *ret_route,
                  struct err_list *errors);

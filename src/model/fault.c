@@ -6,9 +6,9 @@
 #include <string.h>
 
 struct pointer {
-    char *text;  /* ERR_POINTER_MAX bytes */
+    char *text; /* ERR_POINTER_MAX bytes */
     size_t length;
-    bool full;   /* something was cut: nothing may follow it */
+    bool full; /* something was cut: nothing may follow it */
 };
 
 static void pointer_add(struct pointer *pointer, const char *piece, size_t length)

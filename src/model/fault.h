@@ -10,7 +10,7 @@
 /* A place in the document: a chain on the stack, written out only once there is a fault. NULL is the whole document. */
 struct fault_path {
     const struct fault_path *parent;
-    const char *name;  /* a member's name; NULL: an array's element */
+    const char *name; /* a member's name; NULL: an array's element */
     size_t index;
 };
 

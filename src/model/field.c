@@ -41,8 +41,7 @@ int fields_decode(const struct field_table *table, const cJSON *json, const stru
 
     if (!cJSON_IsObject(json))
         return field_wrong_type(json, "an object", path, errors);
-    cJSON_ArrayForEach(member, json)
-    {
+    cJSON_ArrayForEach (member, json) {
         struct fault_path here = {.parent = path, .name = member->string};
         const struct field *field = fields_find(table, member->string);
         if (!field) {

@@ -24,23 +24,23 @@ struct field_type {
 
 enum field_flag {
     FIELD_REQUIRED = 1 << 0,
-    FIELD_NULLABLE = 1 << 1,  /* null says the same as leaving it out */
+    FIELD_NULLABLE = 1 << 1, /* null says the same as leaving it out */
 };
 
 struct field {
     const char *name;
     const struct field_type *type;
-    size_t offset;      /* of the value in the struct */
+    size_t offset; /* of the value in the struct */
     unsigned flags;
-    const void *rules;  /* of the type: a field_range, field_text_rules, word_list */
+    const void *rules; /* of the type: a field_range, field_text_rules, word_list */
 };
 
 /* At most 32 rows. What no row fills keeps the default that the caller put into the object. */
 struct field_table {
     const struct field *rows;
     size_t count;
-    const char *ignored;  /* a member that is passed over, or NULL */
-    bool open;            /* other members are not judged */
+    const char *ignored; /* a member that is passed over, or NULL */
+    bool open;           /* other members are not judged */
 };
 
 /* Reads `json`, which must be an object without another member than the table's. 0, -EINVAL, -ENOMEM. */
@@ -66,13 +66,13 @@ extern const struct field_type field_u32;
 struct field_text_rules {
     size_t size;
     bool (*is_valid)(const char *text);
-    const char *allowed;  /* "… is not <allowed>" */
+    const char *allowed; /* "… is not <allowed>" */
 };
-extern const struct field_type field_name;  /* rules: field_text_rules; its fault is ERR_INVALID_NAME */
+extern const struct field_type field_name; /* rules: field_text_rules; its fault is ERR_INVALID_NAME */
 
 extern const struct field_type field_bool;
-extern const struct field_type field_word;      /* an enum; rules: its word_list */
-extern const struct field_type field_ip_addr;   /* family 0 is written as null */
+extern const struct field_type field_word;    /* an enum; rules: its word_list */
+extern const struct field_type field_ip_addr; /* family 0 is written as null */
 extern const struct field_type field_ip_prefix;
 extern const struct field_type field_endpoint;
 

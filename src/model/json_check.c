@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The strict pre-scan. cJSON is lenient where two readers of one text could see two documents: it takes duplicate members,
- * cuts strings at \u0000, accepts bytes that are not UTF-8, and numbers as strtod(3) likes them. So nothing reaches it
- * that has not passed here.
+ * The strict pre-scan. cJSON is lenient where two readers of one text could see two documents: it takes duplicate
+ * members, cuts strings at \u0000, accepts bytes that are not UTF-8, and numbers as strtod(3) likes them. So nothing
+ * reaches it that has not passed here.
  *
- * One pass over the text, one C frame for each open array or object, which JSON_DEPTH_MAX bounds. The member names of all
- * open objects are kept, unescaped, on one stack; when an object closes, its own are on top of it: they are sorted,
+ * One pass over the text, one C frame for each open array or object, which JSON_DEPTH_MAX bounds. The member names of
+ * all open objects are kept, unescaped, on one stack; when an object closes, its own are on top of it: they are sorted,
  * searched for twins, and popped. That makes O(n log n) for the whole.
  */
 #include "tunwright/model.h"
@@ -20,8 +20,8 @@
 #define JSON_NUMBER_MAX 63
 
 struct member_name {
-    size_t start, length;  /* its unescaped text in scan.names */
-    size_t offset;         /* where it stands in the document */
+    size_t start, length; /* its unescaped text in scan.names */
+    size_t offset;        /* where it stands in the document */
 };
 
 struct scan {

@@ -27,7 +27,8 @@ static int route_to_decode(const cJSON *json, const struct ip_prefix *to, const 
     bool present = cJSON_GetObjectItemCaseSensitive(json, "to") != NULL;
 
     if (!present && !to)
-        return fault_add(errors, path, "to", ERR_MISSING_FIELD, "\"to\" is required: the prefix that the route leads to");
+        return fault_add(errors, path, "to", ERR_MISSING_FIELD,
+                         "\"to\" is required: the prefix that the route leads to");
     if (to && route->to.addr.family != 0 && !ip_prefix_equal(&route->to, to)) {
         return fault_add(errors, path, "to", ERR_INCOMPATIBLE, "the body says %s, and the path %s",
                          ip_prefix_print(&route->to, given), ip_prefix_print(to, known));

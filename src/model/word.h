@@ -8,9 +8,9 @@
 #include <stddef.h>
 
 struct word_list {
-    const char *const *words;  /* by the enum's value */
+    const char *const *words; /* by the enum's value */
     size_t count;
-    size_t first;              /* values below it have a word, but no document may say it */
+    size_t first; /* values below it have a word, but no document may say it */
 };
 
 extern const struct word_list device_kind_words, route_type_words, worker_type_words, drift_policy_words;

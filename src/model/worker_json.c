@@ -11,7 +11,10 @@ static const struct field_range monitor_log_rate = {0, MONITOR_LOG_RATE_MAX};
 
 /* Each type has a table, and `type` is a field of each: it selects the table. */
 #define WORKER(member) offsetof(struct worker_config, member)
+/* clang-format off */
 #define WORKER_TYPE_ROW {"type", &field_word, WORKER(type), FIELD_REQUIRED, &worker_type_words}
+#define WORKER_TABLE(fields) {.rows = (fields), .count = ARRAY_SIZE(fields)}
+/* clang-format on */
 static const struct field none_fields[] = {WORKER_TYPE_ROW};
 static const struct field monitor_fields[] = {
     WORKER_TYPE_ROW,
@@ -24,7 +27,6 @@ static const struct field udp_fields[] = {
     {"remote", &field_endpoint, WORKER(udp.remote), FIELD_REQUIRED, NULL},
 };
 
-#define WORKER_TABLE(fields) {.rows = (fields), .count = ARRAY_SIZE(fields)}
 static const struct field_table worker_tables[] = {
     /* A type that is missing or not known: say that, and nothing of fields whose meaning is not known then. */
     [WORKER_NONE] = {.rows = none_fields, .count = ARRAY_SIZE(none_fields), .open = true},

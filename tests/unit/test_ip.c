@@ -16,7 +16,7 @@
 
 struct text_case {
     const char *text;
-    const char *printed;  /* NULL: refused */
+    const char *printed; /* NULL: refused */
 };
 
 static void addr_texts(void **state)
@@ -82,10 +82,10 @@ static void addr_properties(void **state)
         bool any, multicast;
         size_t size;
     } cases[] = {
-        {"0.0.0.0", true, false, 4},   {"0.0.0.1", false, false, 4},       {"223.255.255.255", false, false, 4},
+        {"0.0.0.0", true, false, 4},   {"0.0.0.1", false, false, 4},        {"223.255.255.255", false, false, 4},
         {"224.0.0.0", false, true, 4}, {"239.255.255.255", false, true, 4}, {"240.0.0.0", false, false, 4},
-        {"::", true, false, 16},       {"::1", false, false, 16},          {"ff00::", false, true, 16},
-        {"ff02::1", false, true, 16},  {"fe80::1", false, false, 16},      {"feff::", false, false, 16},
+        {"::", true, false, 16},       {"::1", false, false, 16},           {"ff00::", false, true, 16},
+        {"ff02::1", false, true, 16},  {"fe80::1", false, false, 16},       {"feff::", false, false, 16},
     };
     struct ip_addr none = {0}, any4, any6;
     char out[IP_ADDR_TEXT_SIZE] = "x";

@@ -69,7 +69,7 @@ static void refused(void **state)
     static const struct {
         const char *text;
         size_t length;
-        const char *message;  /* a part of it */
+        const char *message; /* a part of it */
     } cases[] = {
         {TEXT(""), "empty"},
         {TEXT("   "), "byte 3: it ends where a value belongs"},
@@ -123,6 +123,7 @@ static void refused(void **state)
         {TEXT("\"\\ud800x\""), "byte 1: half a surrogate pair"},
         {TEXT("\"\\ud800\\n\""), "byte 1: half a surrogate pair"},
         {TEXT("\"\\ud800\\ud800\""), "byte 1: half a surrogate pair"},
+        {TEXT("\"\\ud800\\ue000\""), "byte 1: half a surrogate pair"},
         {TEXT("\"\\udc00\""), "byte 1: half a surrogate pair"},
         {TEXT("\"a\nb\""), "byte 2: a control character"},
         {TEXT("\"a\0b\""), "byte 2: a control character"},

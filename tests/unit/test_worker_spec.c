@@ -12,8 +12,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define UDP_DEVICE \
-    "{\"name\":\"tun0\",\"kind\":\"tun\",\"worker\":{\"type\":\"udp\",\"local\":\"10.32.0.11:5000\",\"remote\":\"10.33.0.1:5000\"}}"
+#define UDP_WORKER "{\"type\":\"udp\",\"local\":\"10.32.0.11:5000\",\"remote\":\"10.33.0.1:5000\"}"
+#define UDP_DEVICE "{\"name\":\"tun0\",\"kind\":\"tun\",\"worker\":" UDP_WORKER "}"
 
 static void spec_of(const char *text, struct worker_spec *ret_spec)
 {
@@ -48,7 +48,8 @@ static void specs_without_a_socket(void **state)
     spec_of("{\"name\":\"tap0\",\"kind\":\"tap\",\"queues\":4,\"worker\":{\"type\":\"echo\"}}", &echo);
     assert_int_equal(echo.socket_count, 0);
     assert_int_equal(echo.queues, 4);
-    assert_string_equal(echo.config, "{\"device\":{\"name\":\"tap0\",\"kind\":\"tap\"},\"worker\":{\"type\":\"echo\"}}");
+    assert_string_equal(echo.config,
+                        "{\"device\":{\"name\":\"tap0\",\"kind\":\"tap\"},\"worker\":{\"type\":\"echo\"}}");
     spec_of("{\"name\":\"tap0\",\"kind\":\"tap\",\"worker\":{\"type\":\"monitor\",\"log_rate\":5}}", &monitor);
     assert_int_equal(monitor.socket_count, 0);
     assert_string_equal(
