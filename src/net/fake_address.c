@@ -51,16 +51,16 @@ static bool address_is_local(const struct kernel_fake *fake, const char *netns, 
     return false;
 }
 
-/* An address is no longer there: an IPv4 route that has it as its source goes, through whichever device; an IPv6 one of
- * this device stays and loses its source. */
-static void source_gone(struct kernel_fake *fake, struct observed_link *from, const struct ip_addr *addr)
+/* An address is nowhere any more: an IPv4 route that has it as its source goes, through whichever device; an IPv6 one stays
+ * and loses its source (on older kernels only one through the device that had the address). */
+static void source_gone(struct kernel_fake *fake, const struct observed_link *from, const struct ip_addr *addr)
 {
-    if (addr->family == AF_INET && address_is_local(fake, from->netns, addr))
+    if (address_is_local(fake, from->netns, addr))
         return;
     for (size_t i = 0; i < fake->state.link_count; i++) {
         struct observed_link *link = &fake->state.links[i];
         size_t kept = 0;
-        if (strcmp(link->netns, from->netns) != 0 || (addr->family == AF_INET6 && link != from))
+        if (strcmp(link->netns, from->netns) != 0)
             continue;
         for (size_t k = 0; k < link->route_count; k++) {
             struct route *route = &link->routes[k];

@@ -70,11 +70,9 @@ static int next_hop_check(const struct kernel_fake *fake, const struct observed_
     }
     if (ipv6 && link->mtu < FAKE_MTU_MIN_IPV6)
         return -ENODEV;
-    if (!link->up)
-        return -ENETDOWN;
     if (route->via.family == AF_INET && !addr_is_on_link(link, &route->via, route->table))
         return -ENETUNREACH;
-    return 0;
+    return link->up ? 0 : -ENETDOWN;
 }
 
 /* The kernel's own routes, which are not shown, and still in the way. */
