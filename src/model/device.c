@@ -188,17 +188,17 @@ void device_derived_mac(const struct uuid *uuid, uint8_t ret_mac[static 6])
     ret_mac[0] = (uint8_t)((ret_mac[0] & 0xfc) | 0x02);
 }
 
-/* Makes room for one more of `size` bytes at `index`. The arrays have no spare capacity: edits are rare and small. */
-static int items_insert(void **items, size_t *count, size_t index, size_t size, const void *item)
+/* Puts one more of `size` bytes at `index`; returns the array, which may have moved, or NULL when memory ran out (and
+ * then it is as it was). The arrays have no spare capacity: edits are rare and small. */
+static void *items_insert(void *items, size_t *count, size_t index, size_t size, const void *item)
 {
-    char *grown = realloc(*items, (*count + 1) * size);
+    char *grown = realloc(items, (*count + 1) * size);
     if (!grown)
-        return -ENOMEM;
+        return NULL;
     memmove(grown + (index + 1) * size, grown + index * size, (*count - index) * size);
     memcpy(grown + index * size, item, size);
-    *items = grown;
     (*count)++;
-    return 0;
+    return grown;
 }
 
 static void items_remove(void *items, size_t *count, size_t index, size_t size)
@@ -216,11 +216,13 @@ int device_address_add(struct device *device, const struct ip_prefix *address, b
             return 0;
         }
     }
-    int result = items_insert((void **)&device->addresses, &device->address_count, device->address_count,
-                              sizeof(*address), address);
-    if (result == 0)
-        *ret_changed = true;
-    return result;
+    struct ip_prefix *addresses =
+        items_insert(device->addresses, &device->address_count, device->address_count, sizeof(*address), address);
+    if (!addresses)
+        return -ENOMEM;
+    device->addresses = addresses;
+    *ret_changed = true;
+    return 0;
 }
 
 int device_address_remove(struct device *device, const struct ip_prefix *address)
@@ -257,10 +259,12 @@ int device_route_add(struct device *device, const struct route *route, bool *ret
     }
     for (index = 0; index < device->route_count && route_compare(&device->routes[index], &wanted) < 0;)
         index++;
-    int result = items_insert((void **)&device->routes, &device->route_count, index, sizeof(wanted), &wanted);
-    if (result == 0)
-        *ret_changed = true;
-    return result;
+    struct route *routes = items_insert(device->routes, &device->route_count, index, sizeof(wanted), &wanted);
+    if (!routes)
+        return -ENOMEM;
+    device->routes = routes;
+    *ret_changed = true;
+    return 0;
 }
 
 int device_route_remove(struct device *device, const struct route *key)

@@ -259,8 +259,10 @@ static int scan_member_name(struct scan *scan)
 {
     if (scan_peek(scan) != '"')
         return scan_refuse(scan, scan->at, "a member's name, in double quotes, belongs here");
-    if (array_grow((void **)&scan->members, &scan->member_capacity, scan->member_count, sizeof(*scan->members)) < 0)
+    void *members = scan->members;
+    if (array_grow(&members, &scan->member_capacity, scan->member_count, sizeof(*scan->members)) < 0)
         return err_no_memory(scan->err);
+    scan->members = members;
     struct member_name *member = &scan->members[scan->member_count];
     *member = (struct member_name){.start = scan->names.length, .offset = scan->at};
     int result = scan_string(scan, &scan->names);
