@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "worker/echo_answer.h"
+
+#include <string.h>
+
+/* Questions, and the answers to them as another implementation makes them. */
+static const uint8_t ping_v4[] = {
+    0x45, 0x00, 0x00, 0x25, 0x12, 0x34, 0x00, 0x00, 0x3f, 0x01, 0xe2, 0x3c, 0xc0, 0xa8, 0x03, 0x0b, 0xc0, 0xa8, 0x03,
+    0x0c, 0x08, 0x00, 0xc2, 0x6d, 0x04, 0xd2, 0x00, 0x01, 0x74, 0x75, 0x6e, 0x77, 0x72, 0x69, 0x67, 0x68, 0x74,
+};
+static const uint8_t pong_v4[] = {
+    0x45, 0x00, 0x00, 0x25, 0x12, 0x34, 0x00, 0x00, 0x40, 0x01, 0xe1, 0x3c, 0xc0, 0xa8, 0x03, 0x0c, 0xc0, 0xa8, 0x03,
+    0x0b, 0x00, 0x00, 0xca, 0x6d, 0x04, 0xd2, 0x00, 0x01, 0x74, 0x75, 0x6e, 0x77, 0x72, 0x69, 0x67, 0x68, 0x74,
+};
+static const uint8_t ping_v6[] = {
+    0x60, 0x00, 0x00, 0x00, 0x00, 0x11, 0x3a, 0x3f, 0xfd, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x11, 0xfd, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x12, 0x80, 0x00, 0x4f, 0xf7, 0x04, 0xd2, 0x00, 0x01, 0x74, 0x75, 0x6e, 0x77, 0x72, 0x69, 0x67, 0x68, 0x74,
+};
+static const uint8_t pong_v6[] = {
+    0x60, 0x00, 0x00, 0x00, 0x00, 0x11, 0x3a, 0x40, 0xfd, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x12, 0xfd, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x11, 0x81, 0x00, 0x4e, 0xf7, 0x04, 0xd2, 0x00, 0x01, 0x74, 0x75, 0x6e, 0x77, 0x72, 0x69, 0x67, 0x68, 0x74,
+};
+static const uint8_t solicitation[] = {
+    0x33, 0x33, 0xff, 0x00, 0x00, 0x12, 0x02, 0x00, 0x00, 0x00, 0x00, 0x0a, 0x86, 0xdd, 0x60, 0x00, 0x00, 0x00,
+    0x00, 0x20, 0x3a, 0xff, 0xfd, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x11, 0xff, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0xff, 0x00, 0x00, 0x12,
+    0x87, 0x00, 0x7d, 0x56, 0x00, 0x00, 0x00, 0x00, 0xfd, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x12, 0x01, 0x01, 0x02, 0x00, 0x00, 0x00, 0x00, 0x0a,
+};
+static const uint8_t advertisement[] = {
+    0x02, 0x00, 0x00, 0x00, 0x00, 0x0a, 0x02, 0xcb, 0x68, 0xea, 0x87, 0xd6, 0x86, 0xdd, 0x60, 0x00, 0x00, 0x00,
+    0x00, 0x20, 0x3a, 0xff, 0xfd, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x12, 0xfd, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x11,
+    0x88, 0x00, 0x2a, 0xd4, 0x60, 0x00, 0x00, 0x00, 0xfd, 0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x12, 0x02, 0x01, 0x02, 0xcb, 0x68, 0xea, 0x87, 0xd6,
+};
+static const uint8_t dad[] = {
+    0x33, 0x33, 0xff, 0x00, 0x00, 0x12, 0x02, 0x00, 0x00, 0x00, 0x00, 0x0a, 0x86, 0xdd, 0x60, 0x00,
+    0x00, 0x00, 0x00, 0x18, 0x3a, 0xff, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x01, 0xff, 0x00, 0x00, 0x12, 0x87, 0x00, 0x7d, 0x7f, 0x00, 0x00, 0x00, 0x00, 0xfd, 0x00,
+    0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x12,
+};
+static const uint8_t arp_request[] = {
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0x00, 0x00, 0x00, 0x00, 0x0a, 0x08, 0x06,
+    0x00, 0x01, 0x08, 0x00, 0x06, 0x04, 0x00, 0x01, 0x02, 0x00, 0x00, 0x00, 0x00, 0x0a,
+    0xc0, 0xa8, 0x04, 0x0b, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xc0, 0xa8, 0x04, 0x0c,
+};
+static const uint8_t arp_reply[] = {
+    0x02, 0x00, 0x00, 0x00, 0x00, 0x0a, 0x02, 0x3d, 0xcf, 0x2f, 0xc3, 0xf8, 0x08, 0x06,
+    0x00, 0x01, 0x08, 0x00, 0x06, 0x04, 0x00, 0x02, 0x02, 0x3d, 0xcf, 0x2f, 0xc3, 0xf8,
+    0xc0, 0xa8, 0x04, 0x0c, 0x02, 0x00, 0x00, 0x00, 0x00, 0x0a, 0xc0, 0xa8, 0x04, 0x0b,
+};
+
+static enum drop_reason ask(enum device_kind kind, const uint8_t *question, size_t length, uint8_t *out,
+                            size_t *ret_length)
+{
+    /* exactly the room that was promised, so that a write past it is seen */
+    uint8_t *bytes = test_malloc(length + ECHO_GROWTH);
+    enum drop_reason reason;
+
+    memcpy(bytes, question, length);
+    reason = echo_answer(kind, bytes, length, ret_length);
+    if (reason == PACKET_FORWARD)
+        memcpy(out, bytes, *ret_length);
+    test_free(bytes);
+    return reason;
+}
+
+static void answers(void **state)
+{
+    static const struct {
+        enum device_kind kind;
+        const uint8_t *question;
+        size_t question_length;
+        const uint8_t *answer;
+        size_t answer_length;
+    } cases[] = {
+        {DEVICE_TUN, ping_v4, sizeof(ping_v4), pong_v4, sizeof(pong_v4)},
+        {DEVICE_TUN, ping_v6, sizeof(ping_v6), pong_v6, sizeof(pong_v6)},
+        {DEVICE_TAP, solicitation, sizeof(solicitation), advertisement, sizeof(advertisement)},
+        {DEVICE_TAP, arp_request, sizeof(arp_request), arp_reply, sizeof(arp_reply)},
+    };
+    uint8_t out[256];
+    size_t length;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        assert_int_equal(ask(cases[i].kind, cases[i].question, cases[i].question_length, out, &length), PACKET_FORWARD);
+        assert_int_equal(length, cases[i].answer_length);
+        assert_memory_equal(out, cases[i].answer, length);
+        /* what was answered is no question */
+        assert_int_equal(ask(cases[i].kind, cases[i].answer, cases[i].answer_length, out, &length), DROP_NOT_FORWARDED);
+    }
+}
+
+static void any_changed_byte_under_a_checksum_is_malformed(void **state)
+{
+    uint8_t packet[sizeof(ping_v6)], out[256];
+    size_t length;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(ping_v4); i++) {
+        memcpy(packet, ping_v4, sizeof(ping_v4));
+        packet[i] ^= 0x10;
+        assert_int_equal(ask(DEVICE_TUN, packet, sizeof(ping_v4), out, &length), DROP_MALFORMED);
+    }
+    for (size_t i = 8; i < sizeof(ping_v6); i++) {
+        memcpy(packet, ping_v6, sizeof(ping_v6));
+        packet[i] ^= 0x10;
+        assert_int_equal(ask(DEVICE_TUN, packet, sizeof(ping_v6), out, &length), DROP_MALFORMED);
+    }
+}
+
+static void any_cut_is_malformed(void **state)
+{
+    uint8_t out[256];
+    size_t length;
+
+    (void)state;
+    for (size_t cut = 0; cut < sizeof(ping_v4); cut++)
+        assert_int_equal(ask(DEVICE_TUN, ping_v4, cut, out, &length), DROP_MALFORMED);
+    for (size_t cut = 0; cut < sizeof(ping_v6); cut++)
+        assert_int_equal(ask(DEVICE_TUN, ping_v6, cut, out, &length), DROP_MALFORMED);
+    for (size_t cut = 0; cut < sizeof(solicitation); cut++)
+        assert_int_equal(ask(DEVICE_TAP, solicitation, cut, out, &length), DROP_MALFORMED);
+    for (size_t cut = 0; cut < sizeof(arp_request); cut++)
+        assert_int_equal(ask(DEVICE_TAP, arp_request, cut, out, &length), DROP_MALFORMED);
+}
+
+static void frame(uint8_t *out, const uint8_t *packet, size_t length)
+{
+    static const uint8_t header[12] = {2, 0, 0, 0, 0, 0xb, 2, 0, 0, 0, 0, 0xa};
+
+    memcpy(out, header, sizeof(header));
+    store_be16(out + 12, packet[0] >> 4 == 4 ? 0x0800 : 0x86dd);
+    memcpy(out + 14, packet, length);
+}
+
+static void pings_in_frames(void **state)
+{
+    uint8_t question[128] = {0}, answer[128], out[256];
+    size_t length;
+
+    (void)state;
+    frame(question, ping_v4, sizeof(ping_v4));
+    frame(answer, pong_v4, sizeof(pong_v4));
+    answer[5] = 0xa;
+    answer[11] = 0xb;
+    assert_int_equal(ask(DEVICE_TAP, question, 60, out, &length), PACKET_FORWARD); /* padded */
+    assert_int_equal(length, 14 + sizeof(pong_v4));
+    assert_memory_equal(out, answer, length);
+
+    question[0] = 1; /* to a group of stations */
+    assert_int_equal(ask(DEVICE_TAP, question, 60, out, &length), DROP_NOT_FORWARDED);
+    question[0] = 2;
+    question[6] = 3; /* from one: there is no such sender */
+    assert_int_equal(ask(DEVICE_TAP, question, 60, out, &length), DROP_MALFORMED);
+}
+
+static void fragments_come_back_each_for_itself(void **state)
+{
+    static const uint8_t sum_of_first[2] = {0xc2, 0x3c}, sum_of_later[2] = {0xe2, 0x3b};
+    uint8_t packet[sizeof(ping_v4)], out[256];
+    size_t length;
+
+    (void)state;
+    memcpy(packet, ping_v4, sizeof(packet));
+    packet[6] = 0x20; /* more follow: its checksum is that of the whole */
+    memcpy(packet + 10, sum_of_first, 2);
+    packet[30] ^= 0x55;
+    assert_int_equal(ask(DEVICE_TUN, packet, sizeof(packet), out, &length), PACKET_FORWARD);
+    assert_int_equal(out[20], 0);
+    assert_int_equal(out[8], 64);
+    assert_memory_equal(out + 12, packet + 16, 4);
+
+    memcpy(packet, ping_v4, sizeof(packet));
+    packet[7] = 1;
+    memcpy(packet + 10, sum_of_later, 2);
+    assert_int_equal(ask(DEVICE_TUN, packet, sizeof(packet), out, &length), PACKET_FORWARD);
+    assert_int_equal(length, sizeof(packet));
+    assert_int_equal(out[8], 63); /* so that one that goes round in a circle dies */
+    assert_memory_equal(out + 12, packet + 16, 4);
+    assert_memory_equal(out + 16, packet + 12, 4);
+    assert_memory_equal(out + 20, packet + 20, sizeof(packet) - 20);
+}
+
+static void who_looks_for_himself_is_left_alone(void **state)
+{
+    uint8_t arp[sizeof(arp_request)], out[256];
+    size_t length;
+
+    (void)state;
+    assert_int_equal(ask(DEVICE_TAP, dad, sizeof(dad), out, &length), DROP_NOT_FORWARDED);
+    memcpy(arp, arp_request, sizeof(arp));
+    memset(arp + 28, 0, 4); /* a probe */
+    assert_int_equal(ask(DEVICE_TAP, arp, sizeof(arp), out, &length), DROP_NOT_FORWARDED);
+    memcpy(arp + 28, arp + 38, 4); /* an announcement */
+    assert_int_equal(ask(DEVICE_TAP, arp, sizeof(arp), out, &length), DROP_NOT_FORWARDED);
+}
+
+static void on_tun_there_are_no_neighbours(void **state)
+{
+    uint8_t out[256];
+    size_t length;
+
+    (void)state;
+    assert_int_equal(ask(DEVICE_TUN, solicitation + 14, sizeof(solicitation) - 14, out, &length), DROP_NOT_FORWARDED);
+    assert_int_equal(ask(DEVICE_TUN, arp_request, sizeof(arp_request), out, &length), DROP_MALFORMED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers),
+        cmocka_unit_test(any_changed_byte_under_a_checksum_is_malformed),
+        cmocka_unit_test(any_cut_is_malformed),
+        cmocka_unit_test(pings_in_frames),
+        cmocka_unit_test(fragments_come_back_each_for_itself),
+        cmocka_unit_test(who_looks_for_himself_is_left_alone),
+        cmocka_unit_test(on_tun_there_are_no_neighbours),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
