@@ -67,12 +67,26 @@ static bool is_fault_of_field(enum err_code code)
 
 /* ---- problem documents -------------------------------------------------------------------------------------------- */
 
+bool answer_add_text(cJSON *object, const char *name, const char *text)
+{
+    size_t length = strlen(text);
+    if (utf8_is_valid(text, length))
+        return cJSON_AddStringToObject(object, name, text);
+    char *ascii = strdup(text);
+    for (size_t i = 0; ascii && i < length; i++)
+        if ((unsigned char)ascii[i] >= 0x80)
+            ascii[i] = '?';
+    bool added = ascii && cJSON_AddStringToObject(object, name, ascii);
+    free(ascii);
+    return added;
+}
+
 static bool add_fault(cJSON *array, const struct err *e)
 {
     cJSON *fault = cJSON_CreateObject();
-    if (fault && cJSON_AddStringToObject(fault, "pointer", e->pointer) &&
+    if (fault && answer_add_text(fault, "pointer", e->pointer) &&
         cJSON_AddStringToObject(fault, "code", err_code_name(e->code)) &&
-        cJSON_AddStringToObject(fault, "detail", e->message) && cJSON_AddItemToArray(array, fault))
+        answer_add_text(fault, "detail", e->message) && cJSON_AddItemToArray(array, fault))
         return true;
     cJSON_Delete(fault);
     return false;
@@ -99,7 +113,7 @@ static cJSON *problem_to_json(const struct err *problem, unsigned status, const 
     bool whole = json && cJSON_AddStringToObject(json, "type", type) &&
                  cJSON_AddStringToObject(json, "title", code_row(problem->code)->title) &&
                  cJSON_AddNumberToObject(json, "status", status) &&
-                 cJSON_AddStringToObject(json, "detail", problem->message) &&
+                 answer_add_text(json, "detail", problem->message) &&
                  cJSON_AddStringToObject(json, "code", err_code_name(problem->code)) &&
                  (array = cJSON_AddArrayToObject(json, "errors"));
     for (size_t i = 0; whole && i < fault_count; i++)

@@ -28,6 +28,9 @@ void answer_unavailable(struct request *request, enum err_code code, const char 
 /* 200 with a body that is made while it is sent. Takes the response. */
 void answer_stream(struct request *request, const char *media_type, struct MHD_Response *response);
 
+/* Adds text for people. Where it was cut in the middle of a character, what is not ASCII becomes '?': an answer is UTF-8. */
+bool answer_add_text(struct cJSON *object, const char *name, const char *text);
+
 /* Pure: the status of a code, and the document. Returns owned, NULL when memory ran out. */
 unsigned answer_status(enum err_code code);
 struct cJSON *answer_problem_to_json(const struct err_list *errors);

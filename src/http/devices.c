@@ -27,7 +27,7 @@ static bool add_u64_or_null(cJSON *object, const char *name, bool is_there, uint
 
 static bool add_text_or_null(cJSON *object, const char *name, const char *text)
 {
-    return text && *text ? cJSON_AddStringToObject(object, name, text) != NULL : cJSON_AddNullToObject(object, name) != NULL;
+    return text && *text ? answer_add_text(object, name, text) : cJSON_AddNullToObject(object, name) != NULL;
 }
 
 static bool add_time(cJSON *object, const char *name, int64_t realtime_ns)
@@ -42,7 +42,7 @@ static bool add_reason(cJSON *status, const struct err *reason)
         return cJSON_AddNullToObject(status, "reason");
     cJSON *json = cJSON_AddObjectToObject(status, "reason");
     return json && cJSON_AddStringToObject(json, "code", err_code_name(reason->code)) &&
-           cJSON_AddStringToObject(json, "detail", reason->message) &&
+           answer_add_text(json, "detail", reason->message) &&
            add_text_or_null(json, "operation", reason->operation) &&
            add_text_or_null(json, "errno", reason->sys_errno ? errno_name(reason->sys_errno) : NULL);
 }

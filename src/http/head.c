@@ -143,7 +143,10 @@ bool head_is_contiguous(const struct head *head, size_t length)
     at += strlen(head->method) + 1;
     if ((uintptr_t)head->target != at)
         return false;
-    at = (uintptr_t)head->version + strlen(head->version) + 2;
+    at += head->target_length + 1;
+    if ((uintptr_t)head->version != at)
+        return false;
+    at += strlen(head->version) + 2;
     for (size_t i = 0; i < head->field_count; i++) {
         const struct head_field *field = &head->fields[i];
         if ((uintptr_t)field->name != at || (uintptr_t)field->value < at + field->name_length + 1)

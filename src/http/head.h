@@ -20,7 +20,8 @@ struct head_field {
 };
 
 struct head {
-    const char *method, *target, *version;  /* NUL-terminated */
+    const char *method, *target, *version;  /* NUL-terminated; the library cut the target at its '?' */
+    size_t target_length;     /* with the query, up to the first NUL */
     struct head_field fields[HEAD_FIELDS_MAX];
     size_t field_count;
     bool overflow;            /* there were more fields */

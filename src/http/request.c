@@ -34,6 +34,7 @@ void *request_begin(void *listener, const char *target, struct MHD_Connection *c
     request->connection = connection;
     request->started_ns = clock_monotonic_ns();
     server_client_deadline(client, request->started_ns + SERVER_REQUEST_NS);
+    request->target_length = target ? strlen(target) : 0;
     target_parse(target ? target : "", &request->target, &request->target_error);
 
     pthread_mutex_lock(&server->mutex);
@@ -106,12 +107,11 @@ static bool head_lies_as_it_came(const struct head *head, struct MHD_Connection 
     return info && head_is_contiguous(head, info->header_size);
 }
 
-static int check_head(struct request *request, const char *version, struct head_facts *ret_facts, struct err *ret_err)
+/* The facts borrow from the head. */
+static int check_head(struct request *request, const struct head *head, struct head_facts *ret_facts, struct err *ret_err)
 {
-    struct head head = {.method = request->method, .target = request->path, .version = version};
-    MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, collect_field, &head);
-    int error = head_check(&head, ret_facts, ret_err);
-    if (!error && !head_lies_as_it_came(&head, request->connection))
+    int error = head_check(head, ret_facts, ret_err);
+    if (!error && !head_lies_as_it_came(head, request->connection))
         error = err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "",
                         "the request's head has a folded line in it, a line that does not end in CR LF, or a NUL");
     if (!error && request->target_error.code == ERR_INVALID_REQUEST) {
@@ -187,9 +187,12 @@ static int check_route(struct request *request, const struct head_facts *facts, 
 static enum MHD_Result request_head(struct request *request, const char *version)
 {
     struct err e;
+    struct head head = {.method = request->method, .target = request->path, .version = version,
+                        .target_length = request->target_length};
     struct head_facts facts;
     request->phase = REQUEST_BODY;
-    if (check_head(request, version, &facts, &e)) {
+    MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, collect_field, &head);
+    if (check_head(request, &head, &facts, &e)) {
         answer_problem(request, &e);
         answer_header(request, "Connection", "close");
         return request_answer(request);

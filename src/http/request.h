@@ -37,6 +37,7 @@ struct request {
     int64_t started_ns;
 
     const char *method, *path;       /* the library's, as long as the request lives */
+    size_t target_length;            /* as it came, with the query */
     struct target target;
     struct err target_error;         /* set where the target cannot be used */
     const struct route_row *row;

@@ -88,7 +88,7 @@ static void event_print(const struct event *event, struct buf *out)
                          cJSON_AddStringToObject(json, "time", clock_print(event->time_ns, time)) &&
                          cJSON_AddStringToObject(json, "type", event_type_name(event->type)) &&
                          cJSON_AddStringToObject(json, "device", event->device) &&
-                         cJSON_AddStringToObject(json, "detail", event->detail)
+                         answer_add_text(json, "detail", event->detail)
                      ? cJSON_PrintUnformatted(json)
                      : NULL;
     cJSON_Delete(json);
