@@ -70,9 +70,11 @@ static int queue_fds_attach(const struct queue_fds *queues, const char *name, un
     return 0;
 }
 
-/* Whether each of them is (still) a queue of the device `name`, and has `flags`. */
+/* Whether each of them is (still) a queue of the device `name`, and has `flags`. IFF_NO_PI is not looked at: TUNGETIFF uses
+ * its bit for something else, too (IFF_NOFILTER), and shows it always. */
 static bool queue_fds_are_of(const struct queue_fds *queues, const char *name, unsigned flags)
 {
+    flags &= ~(unsigned)IFF_NO_PI;
     for (uint32_t i = 0; i < queues->count; i++) {
         char now[DEVICE_NAME_SIZE];
         short now_flags;
