@@ -22,6 +22,8 @@ struct shared_kernel {
     struct kernel kernel;
     pthread_mutex_t lock;
     struct kernel_fake *fake;
+    size_t vanish_at;    /* netd dies of the n-th step from now (0: it lives) … */
+    bool vanish_after;   /* … having carried it out */
 };
 
 static struct kernel_fake *shared_lock(struct kernel *kernel)
@@ -49,9 +51,17 @@ static int shared_observe(struct kernel *kernel, const char *const *netns, size_
 
 static int shared_apply(struct kernel *kernel, const struct step *step, struct err *ret_err)
 {
+    struct shared_kernel *shared = (struct shared_kernel *)kernel;
     struct kernel_fake *fake = shared_lock(kernel);
-    int r = fake->kernel.ops->apply(&fake->kernel, step, ret_err);
+    bool dies = shared->vanish_at > 0 && --shared->vanish_at == 0;
+    int r = 0;
 
+    if (!dies || shared->vanish_after)
+        r = fake->kernel.ops->apply(&fake->kernel, step, ret_err);
+    if (dies) {
+        fake->disconnected = true;
+        r = -ENOTCONN;
+    }
     shared_unlock(kernel);
     return r;
 }
@@ -362,6 +372,25 @@ static void wait_for(struct bench *bench, const char *name, bool (*is_so)(const 
         snapshot_release(snapshot);
         if (so)
             return;
+        assert_true(clock_monotonic_ns() < until);
+        poll(NULL, 0, 2);
+    }
+}
+
+static bool kernel_is(struct bench *bench, const char *text)
+{
+    char *now = bench_kernel_text(bench);
+    bool same = strcmp(now, text) == 0;
+
+    free(now);
+    return same;
+}
+
+static void wait_for_kernel(struct bench *bench, const char *text)
+{
+    int64_t until = clock_monotonic_ns() + WAIT_NS;
+
+    while (!kernel_is(bench, text)) {
         assert_true(clock_monotonic_ns() < until);
         poll(NULL, 0, 2);
     }
@@ -681,6 +710,56 @@ static void test_netd_away(void **state)
     wait_for(bench, "tun0", is_ready);
 }
 
+/* netd dies in the middle of a change: when it is back, the kernel becomes what it was before, by itself. */
+static void vanish_everywhere(struct bench *bench, const char *before, const char *after, bool carried_out)
+{
+    for (size_t n = 1;; n++) {
+        CLEANUP(text_done) char *then = NULL;
+        enum change_kind kind = after ? CHANGE_DEVICE_PUT : CHANGE_DEVICE_DELETE;
+        enum change_outcome came;
+        struct err err;
+        size_t left;
+
+        if (before)
+            assert_int_equal(put(bench, before), OUTCOME_CREATED);
+        then = bench_kernel_text(bench);
+        bench_lock(bench);
+        bench->kernel->vanish_at = n;
+        bench->kernel->vanish_after = carried_out;
+        bench_unlock(bench);
+        came = run(bench, change_of(kind, after ? after : "tun0"), &err);
+        bench_lock(bench)->disconnected = false;
+        left = bench->kernel->vanish_at;
+        bench->kernel->vanish_at = 0;
+        bench_unlock(bench);
+        if (left == 0) {
+            assert_int_equal(came, OUTCOME_FAILED);
+            assert_int_equal(err.code, ERR_NETD_UNAVAILABLE);
+            if (n % 2) /* every other time, somebody asks for something else before the engine got round to it */
+                wait_for_kernel(bench, then);
+            assert_int_equal(run(bench, change_of(CHANGE_DEVICE_CREATE, "{'name':'tun1','kind':'tun'}"), NULL),
+                             OUTCOME_CREATED);
+            assert_int_equal(run(bench, change_of(CHANGE_DEVICE_DELETE, "tun1"), NULL), OUTCOME_DELETED);
+            came = run(bench, change_of(kind, after ? after : "tun0"), NULL);
+        }
+        assert_int_not_equal(came, OUTCOME_FAILED);
+        if (after)
+            assert_int_equal(run(bench, change_of(CHANGE_DEVICE_DELETE, "tun0"), NULL), OUTCOME_DELETED);
+        wait_for_kernel(bench, "");
+        if (left > 0)
+            return;
+    }
+}
+
+static void test_netd_dies(void **state)
+{
+    for (int carried_out = 0; carried_out < 2; carried_out++) {
+        vanish_everywhere(*state, NULL, full, carried_out);
+        vanish_everywhere(*state, full, other, carried_out);
+        vanish_everywhere(*state, full, NULL, carried_out);
+    }
+}
+
 /* ---- starting ------------------------------------------------------------------------------------------------------------------- */
 
 static void test_adoption(void **state)
@@ -778,25 +857,6 @@ static void test_start_without_netd(void **state)
 static struct observed_link *link_of(struct kernel_fake *fake, const char *name)
 {
     return (struct observed_link *)(uintptr_t)observed_link_find(&fake->state, "", name);
-}
-
-static bool kernel_is(struct bench *bench, const char *text)
-{
-    char *now = bench_kernel_text(bench);
-    bool same = strcmp(now, text) == 0;
-
-    free(now);
-    return same;
-}
-
-static void wait_for_kernel(struct bench *bench, const char *text)
-{
-    int64_t until = clock_monotonic_ns() + WAIT_NS;
-
-    while (!kernel_is(bench, text)) {
-        assert_true(clock_monotonic_ns() < until);
-        poll(NULL, 0, 2);
-    }
 }
 
 static void test_drift_repaired(void **state)
@@ -1163,6 +1223,7 @@ int main(void)
         TEST_ON_BENCH(test_failing_queues),
         TEST_ON_BENCH(test_failing_store),
         TEST_ON_BENCH(test_netd_away),
+        TEST_ON_BENCH(test_netd_dies),
         TEST_ON_BENCH(test_adoption),
         TEST_ON_BENCH(test_orphans),
         TEST_ON_BENCH(test_start_without_netd),
