@@ -140,22 +140,19 @@ void fake_routes_drop(struct observed_link *link, int family)
 int fake_route_add(struct kernel_fake *fake, const struct device_key *key, const struct route *route, struct err *ret_err)
 {
     char text[IP_PREFIX_TEXT_SIZE];
-    struct observed_link *link = NULL;
-    int error = 0;
-    if (!route_is_unattached(route)) {
-        link = fake_link_find(fake, key, ret_err);
-        if (!link)
-            return -ENODEV;
-        error = next_hop_check(fake, link, route);
-        if (!error && route->source.family && !addr_is_local(fake, link, &route->source))
-            error = -EINVAL;
-    }
+    struct observed_link *link = fake_link_find(fake, key, ret_err);
+    if (!link)
+        return -ENODEV;
+    bool unattached = route_is_unattached(route);
+    int error = unattached ? 0 : next_hop_check(fake, link, route);
+    if (!error && route->source.family && !addr_is_local(fake, link, &route->source))
+        error = -EINVAL;
     if (!error && route_is_taken(fake, key->netns, route))
         error = -EEXIST;
     if (error)
         return err_set_kernel(ret_err, error, "RTM_NEWROUTE", "cannot add the route to %s",
                               ip_prefix_print(&route->to, text));
-    return route_append(fake, link, route) ? err_no_memory(ret_err) : 0;
+    return route_append(fake, unattached ? NULL : link, route) ? err_no_memory(ret_err) : 0;
 }
 
 int fake_route_delete(struct kernel_fake *fake, const struct device_key *key, const struct route *route,
@@ -163,6 +160,7 @@ int fake_route_delete(struct kernel_fake *fake, const struct device_key *key, co
 {
     char text[IP_PREFIX_TEXT_SIZE];
     struct observed_link *link = NULL;
+    /* one without a device may outlive the device that it came with */
     if (!route_is_unattached(route)) {
         link = fake_link_find(fake, key, ret_err);
         if (!link)
