@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tunwrightd: wiring only. What needs root is done first (directories, TCP sockets that may have a privileged port), then
- * the process becomes its user for good, and everything else is made by that user: the Unix socket, the token, the database.
+ * tunwrightd: wiring only. What needs root is done first (directories, TCP sockets that may have a privileged port),
+ * then the process becomes its user for good, and everything else is made by that user: the Unix socket, the token, the
+ * database.
  */
 #include "tunwright/base.h"
 #include "tunwright/engine.h"
@@ -30,7 +31,7 @@ struct options {
 /* The engine starts before the server, and ends after it: its news goes through here. */
 struct news {
     pthread_mutex_t mutex;
-    struct http_server *server;  /* guarded; NULL: nobody listens */
+    struct http_server *server; /* guarded; NULL: nobody listens */
 };
 
 struct daemon {
@@ -47,7 +48,8 @@ struct daemon {
     struct news news;
 };
 
-/* ---- while it may still be root ------------------------------------------------------------------------------------- */
+/* ---- while it may still be root -------------------------------------------------------------------------------------
+ */
 
 static int path_join(char out[static PATH_MAX], const char *directory, const char *name, struct err *ret_err)
 {
@@ -90,7 +92,7 @@ static int become_user(struct daemon *daemon, struct err *ret_err)
     int error = 0;
     if (geteuid() == 0 && daemon->user.uid != 0)
         error = service_user_become(&daemon->user, ret_err);
-    /* Nobody may read its memory, where the token's digest and requests are. Leak detection has to. */
+        /* Nobody may read its memory, where the token's digest and requests are. Leak detection has to. */
 #ifdef TUNWRIGHT_SANITIZED
     prctl(PR_SET_DUMPABLE, 1);
 #else
@@ -121,7 +123,8 @@ static int start_as_root(struct daemon *daemon, struct err *ret_err)
     return error;
 }
 
-/* ---- the rest ---------------------------------------------------------------------------------------------------------- */
+/* ---- the rest
+ * ---------------------------------------------------------------------------------------------------------- */
 
 /* A connection is a descriptor; the default of 1,024 is few. */
 static void raise_descriptor_limit(void)
@@ -178,15 +181,17 @@ static int start_engine(struct daemon *daemon, struct err *ret_err)
     int error = path_join(path, daemon->options.run_dir, "netd.sock", ret_err);
     if (!error)
         error = kernel_netd_open(path, &daemon->kernel, ret_err);
-    const struct engine_options options = {.store = daemon->store, .kernel = daemon->kernel, .on_publish = news_pass,
-                                           .context = &daemon->news};
+    const struct engine_options options = {
+        .store = daemon->store, .kernel = daemon->kernel, .on_publish = news_pass, .context = &daemon->news};
     return error ? error : engine_start(&options, &daemon->engine, ret_err);
 }
 
 static int start_http(struct daemon *daemon, const char *token_sha256_hex, struct err *ret_err)
 {
-    const struct http_options options = {.engine = daemon->engine, .token_sha256_hex = token_sha256_hex,
-                                         .own_uid = daemon->user.uid, .socket_gid = daemon->user.gid};
+    const struct http_options options = {.engine = daemon->engine,
+                                         .token_sha256_hex = token_sha256_hex,
+                                         .own_uid = daemon->user.uid,
+                                         .socket_gid = daemon->user.gid};
     int unix_fd = daemon->unix_fd;
     size_t tcp_count = daemon->tcp_count;
     daemon->unix_fd = -1; /* they are the server's now */
@@ -208,12 +213,13 @@ static int start(struct daemon *daemon, struct err *ret_err)
         error = path_join(token_path, daemon->options.state_dir, "admin.token", ret_err);
     if (!error)
         error = http_token_load(token_path, token_sha256_hex, ret_err);
-    if (!error)
-        error = start_store(daemon, ret_err);
+    /* the socket before the store: where another daemon listens, its database is not touched */
     if (!error)
         error = path_join(daemon->socket_path, daemon->options.run_dir, "api.sock", ret_err);
     if (!error)
         error = http_listen_unix(daemon->socket_path, daemon->user.gid, &daemon->unix_fd, ret_err);
+    if (!error)
+        error = start_store(daemon, ret_err);
     if (!error)
         error = start_engine(daemon, ret_err);
     if (!error)

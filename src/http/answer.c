@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what a code means in HTTP ------------------------------------------------------------------------------------ */
+/* ---- what a code means in HTTP ------------------------------------------------------------------------------------
+ */
 
 struct code_row {
     unsigned status;
@@ -65,7 +66,8 @@ static bool is_fault_of_field(enum err_code code)
     return code >= ERR_WRONG_TYPE && code <= ERR_LIMIT_EXCEEDED;
 }
 
-/* ---- problem documents -------------------------------------------------------------------------------------------- */
+/* ---- problem documents --------------------------------------------------------------------------------------------
+ */
 
 bool answer_add_text(cJSON *object, const char *name, const char *text)
 {
@@ -112,8 +114,7 @@ static cJSON *problem_to_json(const struct err *problem, unsigned status, const 
     cJSON *json = cJSON_CreateObject(), *array = NULL;
     bool whole = json && cJSON_AddStringToObject(json, "type", type) &&
                  cJSON_AddStringToObject(json, "title", code_row(problem->code)->title) &&
-                 cJSON_AddNumberToObject(json, "status", status) &&
-                 answer_add_text(json, "detail", problem->message) &&
+                 cJSON_AddNumberToObject(json, "status", status) && answer_add_text(json, "detail", problem->message) &&
                  cJSON_AddStringToObject(json, "code", err_code_name(problem->code)) &&
                  (array = cJSON_AddArrayToObject(json, "errors"));
     for (size_t i = 0; whole && i < fault_count; i++)
@@ -146,7 +147,8 @@ cJSON *answer_problem_to_json(const struct err_list *errors)
     return problem_to_json(first, answer_status(first->code), first + skipped, errors->count - skipped);
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------ */
+/* ---- answers ------------------------------------------------------------------------------------------------------
+ */
 
 void answer_header(struct request *request, const char *name, const char *value)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * answer: JSON, nothing, or a problem document (RFC 9457). Each of these gives the request its one answer; what runs out of
- * memory on the way leaves it without one, and then the connection is closed.
+ * answer: JSON, nothing, or a problem document (RFC 9457). Each of these gives the request its one answer; what runs
+ * out of memory on the way leaves it without one, and then the connection is closed.
  */
 #ifndef TUNWRIGHT_HTTP_ANSWER_H
 #define TUNWRIGHT_HTTP_ANSWER_H
@@ -19,8 +19,8 @@ void answer_header(struct request *request, const char *name, const char *value)
 
 /* One fault; the status is its code's. */
 void answer_problem(struct request *request, const struct err *e);
-/* As the list has it: faults of fields become one validation_failed with all of them, anything else is the problem itself
- * and what follows it its `errors`. */
+/* As the list has it: faults of fields become one validation_failed with all of them, anything else is the problem
+ * itself and what follows it its `errors`. */
 void answer_problems(struct request *request, const struct err_list *errors);
 void answer_no_memory(struct request *request);
 /* 503, to be tried again later, whatever status the code has otherwise. */
@@ -28,7 +28,8 @@ void answer_unavailable(struct request *request, enum err_code code, const char 
 /* 200 with a body that is made while it is sent. Takes the response. */
 void answer_stream(struct request *request, const char *media_type, struct MHD_Response *response);
 
-/* Adds text for people. Where it was cut in the middle of a character, what is not ASCII becomes '?': an answer is UTF-8. */
+/* Adds text for people. Where it was cut in the middle of a character, what is not ASCII becomes '?': an answer is
+ * UTF-8. */
 bool answer_add_text(struct cJSON *object, const char *name, const char *text);
 
 /* Pure: the status of a code, and the document. Returns owned, NULL when memory ran out. */

@@ -58,7 +58,8 @@ bool auth_token_is_right(const struct head_field *authorization, const char *tok
     if (!authorization || authorization->value_length < sizeof scheme ||
         strncasecmp(authorization->value, scheme, sizeof scheme - 1) != 0)
         return false;
-    const char *at = authorization->value + sizeof scheme - 1, *end = authorization->value + authorization->value_length;
+    const char *at = authorization->value + sizeof scheme - 1,
+               *end = authorization->value + authorization->value_length;
     if (*at != ' ')
         return false;
     while (at < end && *at == ' ')

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The routes of a device. Two may lead to one prefix, in different tables or with different metrics: the query tells them
- * apart, ?metric=100&table=254.
+ * The routes of a device. Two may lead to one prefix, in different tables or with different metrics: the query tells
+ * them apart, ?metric=100&table=254.
  */
 #include "answer.h"
 #include "change_wait.h"
@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define METRIC_DEFAULT_IPV6 1024U  /* what 0 means there (IP6_RT_PRIO_USER) */
+#define METRIC_DEFAULT_IPV6 1024U /* what 0 means there (IP6_RT_PRIO_USER) */
 
 void device_routes_list(struct request *request)
 {
@@ -47,8 +47,8 @@ static int number_read(const struct request *request, const char *key, bool *ret
     const char *text = request_query(request, key);
     uint64_t number = 0;
     if (text && text_to_u64(text, UINT32_MAX, &number))
-        return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "%s in the query must be a number from 0 to %" PRIu32, key,
-                       UINT32_MAX);
+        return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "%s in the query must be a number from 0 to %" PRIu32,
+                       key, UINT32_MAX);
     *ret_is_there = text;
     *ret_number = (uint32_t)number;
     return 0;
@@ -64,8 +64,8 @@ static int route_words_read(const struct request *request, struct route_words *r
     if (ip_prefix_has_host_bits(&ret_words->to)) {
         struct ip_prefix network = ip_prefix_network(&ret_words->to);
         ip_prefix_print(&network, text);
-        return err_set(ret_err, -EINVAL, ERR_HOST_BITS_SET, "", "the prefix in the path has host bits set; did you mean %s?",
-                       text);
+        return err_set(ret_err, -EINVAL, ERR_HOST_BITS_SET, "",
+                       "the prefix in the path has host bits set; did you mean %s?", text);
     }
     int error = number_read(request, "metric", &ret_words->has_metric, &ret_words->metric, ret_err);
     if (!error)
@@ -75,10 +75,11 @@ static int route_words_read(const struct request *request, struct route_words *r
     return error;
 }
 
-/* ---- PUT ---------------------------------------------------------------------------------------------------------- */
+/* ---- PUT ----------------------------------------------------------------------------------------------------------
+ */
 
-/* Puts a number from the query into the body that lacks it. Whether they contradict each other is seen when both are read:
- * `metric` has two ways to say the same. */
+/* Puts a number from the query into the body that lacks it. Whether they contradict each other is seen when both are
+ * read: `metric` has two ways to say the same. */
 static bool add_missing(cJSON *body, const char *name, bool is_there, uint32_t number)
 {
     char text[16];
@@ -126,8 +127,10 @@ static void route_read(const struct request *request, struct route *ret_route, s
     if (!text)
         return;
     if (!route_parse(text, strlen(text), &words.to, ret_route, errors) &&
-        ((words.has_metric && words.metric != ret_route->metric) || (words.has_table && words.table != ret_route->table)))
-        err_list_add(errors, ERR_INVALID_QUERY, "", "the query and the body say different things about metric or table");
+        ((words.has_metric && words.metric != ret_route->metric) ||
+         (words.has_table && words.table != ret_route->table)))
+        err_list_add(errors, ERR_INVALID_QUERY, "",
+                     "the query and the body say different things about metric or table");
     cJSON_free(text);
 }
 
@@ -147,7 +150,8 @@ void device_routes_put(struct request *request)
     change_wait_submit(request);
 }
 
-/* ---- DELETE ------------------------------------------------------------------------------------------------------- */
+/* ---- DELETE -------------------------------------------------------------------------------------------------------
+ */
 
 /* The one route that is meant. */
 static int route_choose(const struct device *device, const struct route_words *words, struct route *ret_route,

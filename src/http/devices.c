@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- the document with its status --------------------------------------------------------------------------------- */
+/* ---- the document with its status ---------------------------------------------------------------------------------
+ */
 
 /* Never through a double. */
 static bool add_u64(cJSON *object, const char *name, uint64_t value)
@@ -42,8 +43,7 @@ static bool add_reason(cJSON *status, const struct err *reason)
         return cJSON_AddNullToObject(status, "reason");
     cJSON *json = cJSON_AddObjectToObject(status, "reason");
     return json && cJSON_AddStringToObject(json, "code", err_code_name(reason->code)) &&
-           answer_add_text(json, "detail", reason->message) &&
-           add_text_or_null(json, "operation", reason->operation) &&
+           answer_add_text(json, "detail", reason->message) && add_text_or_null(json, "operation", reason->operation) &&
            add_text_or_null(json, "errno", reason->sys_errno ? errno_name(reason->sys_errno) : NULL);
 }
 
@@ -95,7 +95,8 @@ cJSON *devices_document(const struct snapshot_device *device)
     return NULL;
 }
 
-/* ---- handlers ----------------------------------------------------------------------------------------------------- */
+/* ---- handlers -----------------------------------------------------------------------------------------------------
+ */
 
 void devices_snapshot_done(const struct snapshot **snapshot)
 {

@@ -188,7 +188,8 @@ bool head_is_cross_site(const struct head_facts *facts)
 {
     static const char scheme[] = "http://";
     const size_t scheme_length = sizeof scheme - 1;
-    if (facts->fetch_site && !head_value_is(facts->fetch_site, "same-origin") && !head_value_is(facts->fetch_site, "none"))
+    if (facts->fetch_site && !head_value_is(facts->fetch_site, "same-origin") &&
+        !head_value_is(facts->fetch_site, "none"))
         return true;
     const struct head_field *origin = facts->origin;
     if (!origin)

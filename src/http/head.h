@@ -3,8 +3,8 @@
  * head: is a request's head one that every reader understands in the same way?
  *
  * libmicrohttpd accepts heads that a proxy before it, or the next version of it, would cut up differently: a body whose
- * end is told twice, folded lines, a blank before the colon, a bare CR or LF. Whoever sends one is refused (RFC 9112, 2.2,
- * 5 and 6). Pure functions of what the library hands out.
+ * end is told twice, folded lines, a blank before the colon, a bare CR or LF. Whoever sends one is refused (RFC
+ * 9112, 2.2, 5 and 6). Pure functions of what the library hands out.
  */
 #ifndef TUNWRIGHT_HTTP_HEAD_H
 #define TUNWRIGHT_HTTP_HEAD_H
@@ -20,18 +20,18 @@ struct head_field {
 };
 
 struct head {
-    const char *method, *target, *version;  /* NUL-terminated; the library cut the target at its '?' */
-    size_t target_length;     /* with the query, up to the first NUL */
+    const char *method, *target, *version; /* NUL-terminated; the library cut the target at its '?' */
+    size_t target_length;                  /* with the query, up to the first NUL */
     struct head_field fields[HEAD_FIELDS_MAX];
     size_t field_count;
-    bool overflow;            /* there were more fields */
+    bool overflow; /* there were more fields */
 };
 
 /* What the fields say. The pointers borrow from the head. */
 struct head_facts {
-    bool has_body;            /* a length that is not zero, or chunks */
-    bool length_is_known;     /* not chunked */
-    uint64_t body_length;     /* where known */
+    bool has_body;        /* a length that is not zero, or chunks */
+    bool length_is_known; /* not chunked */
+    uint64_t body_length; /* where known */
     bool expects_continue;
     const struct head_field *host, *content_type, *content_encoding, *authorization, *origin, *fetch_site;
 };
@@ -40,9 +40,9 @@ struct head_facts {
 int head_check(const struct head *head, struct head_facts *ret_facts, struct err *ret_err);
 
 /*
- * The same head, as bytes in the library's buffer, where each line's end and each colon became a NUL: does one line follow
- * the other with nothing but CR LF between them? That is what tells a folded line, a bare LF and a NUL in a value.
- * `length` is the head's, from the method to the blank line's end. Reads nothing but pointers.
+ * The same head, as bytes in the library's buffer, where each line's end and each colon became a NUL: does one line
+ * follow the other with nothing but CR LF between them? That is what tells a folded line, a bare LF and a NUL in a
+ * value. `length` is the head's, from the method to the blank line's end. (A NUL beside a bare LF looks like CR LF.)
  */
 bool head_is_contiguous(const struct head *head, size_t length);
 
@@ -52,12 +52,12 @@ bool head_value_is(const struct head_field *field, const char *text);
 /* "application/json", with no parameter but charset=utf-8. */
 bool head_media_type_is_json(const struct head_field *content_type);
 
-/* Whether a page of another site made a browser send this: Origin is neither absent nor this host, or Sec-Fetch-Site says
- * so. */
+/* Whether a page of another site made a browser send this: Origin is neither absent nor this host, or Sec-Fetch-Site
+ * says so. */
 bool head_is_cross_site(const struct head_facts *facts);
 
-/* Whether the host is this machine's loopback: localhost, 127.0.0.0/8 or [::1], with any port. A name that an attacker had
- * resolved to it is not. */
+/* Whether the host is this machine's loopback: localhost, 127.0.0.0/8 or [::1], with any port. A name that an attacker
+ * had resolved to it is not. */
 bool head_host_is_loopback(const struct head_field *host);
 
 #endif

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The library calls request_begin with the first line, request_continue once for the head, once for each piece of the body,
- * once when all is there, and again after each resume, and request_end when the answer is sent or the client is gone.
+ * The library calls request_begin with the first line, request_continue once for the head, once for each piece of the
+ * body, once when all is there, and again after each resume, and request_end when the answer is sent or the client is
+ * gone.
  *
- * A refusal that the head decides is given after the body was read and thrown away, for a connection that is closed over
- * unread bytes may take the answer with it. It is given at once where the client waits for leave to send the body, where
- * that is too long to be thrown away, and where nobody can say where it ends.
+ * A refusal that the head decides is given after the body was read and thrown away, for a connection that is closed
+ * over unread bytes may take the answer with it. It is given at once where the client waits for leave to send the body,
+ * where that is too long to be thrown away, and where nobody can say where it ends.
  */
 #include "request.h"
 
@@ -91,14 +92,15 @@ static enum MHD_Result collect_field(void *context, enum MHD_ValueKind kind, con
         head->overflow = true;
         return MHD_NO;
     }
-    head->fields[head->field_count++] =
-        (struct head_field){.name = name, .name_length = name_length, .value = value ? value : "",
-                            .value_length = value ? value_length : 0};
+    head->fields[head->field_count++] = (struct head_field){.name = name,
+                                                            .name_length = name_length,
+                                                            .value = value ? value : "",
+                                                            .value_length = value ? value_length : 0};
     return MHD_YES;
 }
 
-/* How the bytes lie in the buffer is known of the 0.9 series. The 1.x series refuses by itself, when it is strict, what this
- * is there to find. */
+/* How the bytes lie in the buffer is known of the 0.9 series. The 1.x series refuses by itself, when it is strict, what
+ * this is there to find. */
 static bool head_lies_as_it_came(const struct head *head, struct MHD_Connection *connection)
 {
     if (strncmp(MHD_get_version(), "0.9.", 4) != 0)
@@ -108,7 +110,8 @@ static bool head_lies_as_it_came(const struct head *head, struct MHD_Connection 
 }
 
 /* The facts borrow from the head. */
-static int check_head(struct request *request, const struct head *head, struct head_facts *ret_facts, struct err *ret_err)
+static int check_head(struct request *request, const struct head *head, struct head_facts *ret_facts,
+                      struct err *ret_err)
 {
     int error = head_check(head, ret_facts, ret_err);
     if (!error && !head_lies_as_it_came(head, request->connection))
@@ -163,8 +166,8 @@ static int check_route(struct request *request, const struct head_facts *facts, 
     if (!request->row && !*allow)
         return err_set(ret_err, -ENOENT, ERR_NOT_FOUND, "", "there is nothing at this path");
     if (!request->row)
-        return err_set(ret_err, -EINVAL, ERR_METHOD_NOT_ALLOWED, "", "%.20s is not for this path; %s is", request->method,
-                       allow);
+        return err_set(ret_err, -EINVAL, ERR_METHOD_NOT_ALLOWED, "", "%.20s is not for this path; %s is",
+                       request->method, allow);
     const char *unknown = route_table_unknown_query(request->row, &request->target);
     if (unknown)
         return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "there is no query parameter \"%.64s\" here", unknown);
@@ -187,7 +190,9 @@ static int check_route(struct request *request, const struct head_facts *facts, 
 static enum MHD_Result request_head(struct request *request, const char *version)
 {
     struct err e;
-    struct head head = {.method = request->method, .target = request->path, .version = version,
+    struct head head = {.method = request->method,
+                        .target = request->path,
+                        .version = version,
                         .target_length = request->target_length};
     struct head_facts facts;
     request->phase = REQUEST_BODY;
@@ -226,7 +231,8 @@ static enum MHD_Result request_body(struct request *request, const char *data, s
         answer_no_memory(request);
     } else {
         struct err e;
-        err_set(&e, -EFBIG, ERR_BODY_TOO_LARGE, "", "the body may have at most %zu bytes here", request->row->body_limit);
+        err_set(&e, -EFBIG, ERR_BODY_TOO_LARGE, "", "the body may have at most %zu bytes here",
+                request->row->body_limit);
         answer_problem(request, &e);
     }
     buf_done(&request->body);

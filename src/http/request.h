@@ -36,19 +36,19 @@ struct request {
     enum request_phase phase;
     int64_t started_ns;
 
-    const char *method, *path;       /* the library's, as long as the request lives */
-    size_t target_length;            /* as it came, with the query */
+    const char *method, *path; /* the library's, as long as the request lives */
+    size_t target_length;      /* as it came, with the query */
     struct target target;
-    struct err target_error;         /* set where the target cannot be used */
+    struct err target_error; /* set where the target cannot be used */
     const struct route_row *row;
-    const char *variables[REQUEST_VARIABLES_MAX];  /* what stands in the path for the pattern's {…} */
+    const char *variables[REQUEST_VARIABLES_MAX]; /* what stands in the path for the pattern's {…} */
 
     struct buf body;
-    uint64_t body_seen;              /* bytes, with those that were thrown away */
-    struct change_wait *wait;        /* owned: the change that is waited for */
+    uint64_t body_seen;       /* bytes, with those that were thrown away */
+    struct change_wait *wait; /* owned: the change that is waited for */
 
     unsigned status;
-    struct MHD_Response *response;   /* owned: the answer, once there is one */
+    struct MHD_Response *response; /* owned: the answer, once there is one */
 };
 
 /* The library's callbacks, with the listener as their closure. */

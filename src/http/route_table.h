@@ -9,21 +9,21 @@
 
 enum role { ROLE_NOBODY, ROLE_ADMIN };
 
-#define ROUTE_QUERY_MAX 4
+#define ROUTE_QUERY_MAX  4
 #define ROUTE_ALLOW_SIZE 64
 
 struct route_row {
-    const char *method;   /* a row for GET answers HEAD, too */
-    const char *pattern;  /* "/v1/devices/{name}": a {…} takes any one segment that is not empty */
-    enum role role;       /* the least that one must be */
-    size_t body_limit;    /* bytes; 0: it takes no body */
-    void (*handle)(struct request *request);  /* gives the answer, or submits a change */
-    const char *query[ROUTE_QUERY_MAX];       /* the parameters it knows, no others are taken */
+    const char *method;                      /* a row for GET answers HEAD, too */
+    const char *pattern;                     /* "/v1/devices/{name}": a {…} takes any one segment that is not empty */
+    enum role role;                          /* the least that one must be */
+    size_t body_limit;                       /* bytes; 0: it takes no body */
+    void (*handle)(struct request *request); /* gives the answer, or submits a change */
+    const char *query[ROUTE_QUERY_MAX];      /* the parameters it knows, no others are taken */
 };
 
 /*
- * The row for a method and a path. NULL where there is none: then ret_allow says which methods the path has ("GET, HEAD,
- * PUT"), and is empty where there is no such path. The variables borrow from the target.
+ * The row for a method and a path. NULL where there is none: then ret_allow says which methods the path has ("GET,
+ * HEAD, PUT"), and is empty where there is no such path. The variables borrow from the target.
  */
 const struct route_row *route_table_find(const char *method, const struct target *target,
                                          const char *ret_variables[static REQUEST_VARIABLES_MAX],

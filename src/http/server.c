@@ -13,13 +13,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CONNECTIONS_MAX    4096U            /* a listener */
-#define DESCRIPTORS_KEPT   128U             /* for what is not a connection */
-#define CONNECTION_MEMORY  ((size_t)32 << 10)
-#define REAP_EVERY_NS      (250 * NSEC_PER_MSEC)
-#define STOP_PATIENCE_NS   (2 * NSEC_PER_SEC)  /* for answers that are on their way when the server stops */
+#define CONNECTIONS_MAX   4096U /* a listener */
+#define DESCRIPTORS_KEPT  128U  /* for what is not a connection */
+#define CONNECTION_MEMORY ((size_t)32 << 10)
+#define REAP_EVERY_NS     (250 * NSEC_PER_MSEC)
+#define STOP_PATIENCE_NS  (2 * NSEC_PER_SEC) /* for answers that are on their way when the server stops */
 
-/* ---- connections -------------------------------------------------------------------------------------------------- */
+/* ---- connections --------------------------------------------------------------------------------------------------
+ */
 
 void server_client_deadline(struct client *client, int64_t at_ns)
 {
@@ -93,7 +94,8 @@ static void clients_reap(struct http_server *server, int64_t now)
     pthread_mutex_unlock(&server->mutex);
 }
 
-/* ---- the ticker --------------------------------------------------------------------------------------------------- */
+/* ---- the ticker ---------------------------------------------------------------------------------------------------
+ */
 
 static void *ticker(void *context)
 {
@@ -135,7 +137,8 @@ void http_published(void *context)
     pthread_mutex_unlock(&server->mutex);
 }
 
-/* ---- start and stop ----------------------------------------------------------------------------------------------- */
+/* ---- start and stop -----------------------------------------------------------------------------------------------
+ */
 
 static void log_from_library(void *context, const char *format, va_list arguments) PRINTF_LIKE(2, 0);
 static void log_from_library(void *context, const char *format, va_list arguments)
@@ -159,15 +162,17 @@ static unsigned connections_permitted(size_t listeners)
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == RLIM_INFINITY)
         return CONNECTIONS_MAX;
-    rlim_t each = limit.rlim_cur > 2 * DESCRIPTORS_KEPT ? (limit.rlim_cur - DESCRIPTORS_KEPT) / listeners : DESCRIPTORS_KEPT;
+    rlim_t each =
+        limit.rlim_cur > 2 * DESCRIPTORS_KEPT ? (limit.rlim_cur - DESCRIPTORS_KEPT) / listeners : DESCRIPTORS_KEPT;
     return each < CONNECTIONS_MAX ? (unsigned)each : CONNECTIONS_MAX;
 }
 
 static int listener_start(struct listener *listener, unsigned connections, struct err *ret_err)
 {
-    listener->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-        request_continue, listener,
+    const unsigned flags =
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+    /* clang-format off: one option a line */
+    listener->daemon = MHD_start_daemon(flags, 0, NULL, NULL, request_continue, listener,
         MHD_OPTION_EXTERNAL_LOGGER, log_from_library, NULL,
         MHD_OPTION_LISTEN_SOCKET, listener->fd,
         MHD_OPTION_STRICT_FOR_CLIENT, 1,
@@ -179,6 +184,7 @@ static int listener_start(struct listener *listener, unsigned connections, struc
         MHD_OPTION_URI_LOG_CALLBACK, request_begin, listener,
         MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
         MHD_OPTION_END);
+    /* clang-format on */
     if (!listener->daemon)
         return err_set(ret_err, -EIO, ERR_INTERNAL, "", "libmicrohttpd does not start");
     return 0;

@@ -5,7 +5,8 @@
  * Threads: the library's, one for each listener, which handle requests; the ticker, which makes the streams' counters,
  * wakes streams, and closes connections that take too long; the engine's, which calls http_published and says when a
  * change is done. What they share is guarded by one mutex, held for moments: never while the engine or the kernel is
- * asked. It may be held while the library is told to suspend or resume, for the library calls back without its own lock.
+ * asked. It may be held while the library is told to suspend or resume, for the library calls back without its own
+ * lock.
  */
 #ifndef TUNWRIGHT_HTTP_SERVER_H
 #define TUNWRIGHT_HTTP_SERVER_H
@@ -16,11 +17,11 @@
 
 #include <pthread.h>
 
-#define SERVER_LISTENERS_MAX  (1 + OPTION_LIST_MAX)
-#define SERVER_STREAMS_MAX    1100
-#define SERVER_REQUEST_NS     (5 * NSEC_PER_SEC)   /* from the first byte that could come to the last of the body */
-#define SERVER_KEEP_ALIVE_NS  (60 * NSEC_PER_SEC)  /* between two requests */
-#define SERVER_IDLE_S         30U                  /* for a client that does not read its answer */
+#define SERVER_LISTENERS_MAX (1 + OPTION_LIST_MAX)
+#define SERVER_STREAMS_MAX   1100
+#define SERVER_REQUEST_NS    (5 * NSEC_PER_SEC)  /* from the first byte that could come to the last of the body */
+#define SERVER_KEEP_ALIVE_NS (60 * NSEC_PER_SEC) /* between two requests */
+#define SERVER_IDLE_S        30U                 /* for a client that does not read its answer */
 
 /* Who may use the API, set at the start. */
 struct access {
@@ -39,10 +40,10 @@ struct listener {
 struct client {
     struct http_server *server;
     bool is_unix;
-    bool permitted;       /* by its credentials, read once: on a Unix socket only */
-    int fd;               /* borrowed: open as long as this is linked */
-    int64_t deadline_ns;  /* guarded: when it is closed unless its request is complete; 0: no matter */
-    struct client *next, *previous;  /* guarded */
+    bool permitted;                 /* by its credentials, read once: on a Unix socket only */
+    int fd;                         /* borrowed: open as long as this is linked */
+    int64_t deadline_ns;            /* guarded: when it is closed unless its request is complete; 0: no matter */
+    struct client *next, *previous; /* guarded */
 };
 
 struct http_server {
@@ -52,23 +53,23 @@ struct http_server {
     size_t listener_count;
     pthread_t ticker;
 
-    pthread_mutex_t mutex;  /* guards all that follows */
-    pthread_cond_t tick;    /* to the ticker: nudged, or to end */
-    pthread_cond_t idle;    /* to http_stop: a request or a change ended */
-    bool stopping;          /* nothing may be suspended any more */
+    pthread_mutex_t mutex; /* guards all that follows */
+    pthread_cond_t tick;   /* to the ticker: nudged, or to end */
+    pthread_cond_t idle;   /* to http_stop: a request or a change ended */
+    bool stopping;         /* nothing may be suspended any more */
     bool ticker_ends;
-    bool nudged;            /* the ticker is to look again at once */
-    size_t requests;        /* begun and not ended */
-    size_t changes;         /* submitted and not done */
-    uint64_t published;     /* how often the engine published */
-    struct rate_limit refusals;  /* log lines about clients without a right token */
+    bool nudged;                /* the ticker is to look again at once */
+    size_t requests;            /* begun and not ended */
+    size_t changes;             /* submitted and not done */
+    uint64_t published;         /* how often the engine published */
+    struct rate_limit refusals; /* log lines about clients without a right token */
     struct client *clients;
     struct stream *streams;
     size_t stream_count;
 };
 
-/* The client's connection is closed at `at_ns` unless that is taken back (0) before; an earlier time that was set already
- * stays. */
+/* The client's connection is closed at `at_ns` unless that is taken back (0) before; an earlier time that was set
+ * already stays. */
 void server_client_deadline(struct client *client, int64_t at_ns);
 
 #endif

@@ -61,9 +61,10 @@ static int parse_query(char *query, struct target *target, struct err *ret_err)
         else
             value = key + strlen(key);
         if (decode(key) || decode(value))
-            return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "",
-                           "the query has a percent-encoding in it that is broken, or that hides a control character or "
-                           "what is not UTF-8");
+            return err_set(
+                ret_err, -EINVAL, ERR_INVALID_QUERY, "",
+                "the query has a percent-encoding in it that is broken, or that hides a control character or "
+                "what is not UTF-8");
         if (target_query_find(target, key))
             return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "the query says \"%s\" twice", key);
         if (target->query_count == TARGET_QUERY_MAX)
@@ -82,7 +83,8 @@ int target_parse(const char *raw, struct target *ret_target, struct err *ret_err
         return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "the path and query are longer than %d bytes",
                        TARGET_LENGTH_MAX);
     if (raw[0] != '/')
-        return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "the request's target must be a path that begins with /");
+        return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "",
+                       "the request's target must be a path that begins with /");
     for (size_t i = 0; i < length; i++)
         if ((unsigned char)raw[i] <= ' ' || (unsigned char)raw[i] >= 0x7f || strchr("#\"<>\\^`{|}", raw[i]))
             return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "",

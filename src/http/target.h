@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * target: the path and the query of a request, cut into pieces first and percent-decoded afterwards, once. A "%2F" is part
- * of its piece and never a separator.
+ * target: the path and the query of a request, cut into pieces first and percent-decoded afterwards, once. A "%2F" is
+ * part of its piece and never a separator.
  */
 #ifndef TUNWRIGHT_HTTP_TARGET_H
 #define TUNWRIGHT_HTTP_TARGET_H
 
 #include "tunwright/base.h"
 
-#define TARGET_LENGTH_MAX 2048
+#define TARGET_LENGTH_MAX   2048
 #define TARGET_SEGMENTS_MAX 8
-#define TARGET_QUERY_MAX 8
+#define TARGET_QUERY_MAX    8
 
 struct target_query {
-    const char *key, *value;  /* a key without "=" has the value "" */
+    const char *key, *value; /* a key without "=" has the value "" */
 };
 
 /* The pointers lead into `text`: do not copy the struct. */

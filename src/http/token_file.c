@@ -44,9 +44,9 @@ static int token_read(const char *path, char ret_token[static TOKEN_LENGTH + 2],
         return 0;
     }
     OPENSSL_cleanse(text, sizeof text);
-    return err_set(ret_err, -EINVAL, ERR_INTERNAL, "",
-                   "%s does not hold a token (64 hex digits and a newline); remove it, and the next start makes a new one",
-                   path);
+    return err_set(
+        ret_err, -EINVAL, ERR_INTERNAL, "",
+        "%s does not hold a token (64 hex digits and a newline); remove it, and the next start makes a new one", path);
 }
 
 static int token_write(const char *path, const char *line, struct err *ret_err)

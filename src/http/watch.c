@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A stream is a connection that the library asks for more (stream_read) until there is nothing; then it is suspended, and
- * resumed when there is. Who makes what:
+ * A stream is a connection that the library asks for more (stream_read) until there is nothing; then it is suspended,
+ * and resumed when there is. Who makes what:
  *
- *   events    the reader fetches them from the engine itself, from where its cursor is: nothing is queued for a slow client
- *   counters  the ticker, one text for all streams that are due; a slow client finds the newest, never an old one
+ *   events    the reader fetches them from the engine itself, from where its cursor is: nothing is queued for a slow
+ * client counters  the ticker, one text for all streams that are due; a slow client finds the newest, never an old one
  *
  * `suspended` is set and cleared under the server's mutex together with the call to the library, so that no stream is
  * resumed that was not suspended, and none sleeps through what came while it fell asleep.
@@ -21,17 +21,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEARTBEAT_NS       (15 * NSEC_PER_SEC)  /* only a write finds out that a suspended client is gone */
-#define ROUND_NS           (100 * NSEC_PER_MSEC) /* counters are made on this grid, so that streams share a reading */
-#define INTERVAL_MIN_MS    100
-#define INTERVAL_MAX_MS    60000
+#define HEARTBEAT_NS        (15 * NSEC_PER_SEC)   /* only a write finds out that a suspended client is gone */
+#define ROUND_NS            (100 * NSEC_PER_MSEC) /* counters are made on this grid, so that streams share a reading */
+#define INTERVAL_MIN_MS     100
+#define INTERVAL_MAX_MS     60000
 #define INTERVAL_DEFAULT_MS 1000
-#define EVENTS_AT_ONCE     16
-#define READ_BUFFER_SIZE   ((size_t)8 << 10)
+#define EVENTS_AT_ONCE      16
+#define READ_BUFFER_SIZE    ((size_t)8 << 10)
 
 /* Text on its way to one stream or several. */
 struct message {
-    size_t references;  /* guarded */
+    size_t references; /* guarded */
     size_t length;
     char text[];
 };
@@ -40,23 +40,24 @@ struct stream {
     struct http_server *server;
     struct MHD_Connection *connection;
     bool wants_events, wants_counters;
-    char device[DEVICE_NAME_SIZE];  /* "": all */
+    char device[DEVICE_NAME_SIZE]; /* "": all */
     int64_t interval_ns;
 
     /* the reader's */
-    struct message *current;        /* being sent, from `offset` on */
+    struct message *current; /* being sent, from `offset` on */
     size_t offset;
 
     /* guarded */
     bool suspended;
-    uint64_t cursor;                /* the last event that was fetched */
-    struct message *counters;       /* the newest, not taken yet */
-    int64_t due_ns;                 /* when the next counters are */
-    int64_t sent_ns;                /* when something was sent last */
+    uint64_t cursor;          /* the last event that was fetched */
+    struct message *counters; /* the newest, not taken yet */
+    int64_t due_ns;           /* when the next counters are */
+    int64_t sent_ns;          /* when something was sent last */
     struct stream *next, *previous;
 };
 
-/* ---- messages ----------------------------------------------------------------------------------------------------- */
+/* ---- messages -----------------------------------------------------------------------------------------------------
+ */
 
 /* Empties the text. NULL when memory ran out. */
 static struct message *message_new(struct buf *text)
@@ -102,7 +103,8 @@ static void event_print(const struct event *event, struct buf *out)
     cJSON_free(text);
 }
 
-/* ---- the reader: on the library's thread -------------------------------------------------------------------------- */
+/* ---- the reader: on the library's thread --------------------------------------------------------------------------
+ */
 
 /* What there is to send now: events first, then counters, then a sign of life. Without anything *ret_message is NULL.
  * -EPIPE: the stream is to end. */
@@ -216,7 +218,8 @@ static void stream_free(void *context)
     free(stream);
 }
 
-/* ---- the ticker's part -------------------------------------------------------------------------------------------- */
+/* ---- the ticker's part --------------------------------------------------------------------------------------------
+ */
 
 /* With the mutex. */
 static void stream_resume(struct stream *stream)
@@ -236,7 +239,7 @@ void watch_end_all(struct http_server *server)
 /* One reading of the counters: for each device of a snapshot its text, where it is needed. */
 struct round {
     const struct snapshot *snapshot;
-    bool *needed;         /* by the device's place in the snapshot */
+    bool *needed; /* by the device's place in the snapshot */
     char **texts;
     bool all_needed;
     struct message *all;
@@ -396,7 +399,8 @@ int64_t watch_tick(struct http_server *server, int64_t now_ns)
     return wake_at > now_ns ? wake_at : grid_up(now_ns + 1);
 }
 
-/* ---- the request -------------------------------------------------------------------------------------------------- */
+/* ---- the request --------------------------------------------------------------------------------------------------
+ */
 
 static int parse_topics(const char *text, struct stream *stream, struct err *ret_err)
 {
@@ -407,7 +411,8 @@ static int parse_topics(const char *text, struct stream *stream, struct err *ret
         else if (length == strlen("counters") && !strncmp(at, "counters", length))
             stream->wants_counters = true;
         else
-            return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "topics are events and counters, with a comma between");
+            return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "",
+                           "topics are events and counters, with a comma between");
         at += length;
         if (!*at)
             return 0;
@@ -428,8 +433,8 @@ static int parse_query(const struct request *request, struct stream *stream, str
     const char *interval = request_query(request, "interval_ms");
     uint64_t interval_ms = INTERVAL_DEFAULT_MS;
     if (interval && (text_to_u64(interval, INTERVAL_MAX_MS, &interval_ms) || interval_ms < INTERVAL_MIN_MS))
-        return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "interval_ms is a number from %d to %d", INTERVAL_MIN_MS,
-                       INTERVAL_MAX_MS);
+        return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "interval_ms is a number from %d to %d",
+                       INTERVAL_MIN_MS, INTERVAL_MAX_MS);
     stream->interval_ns = (int64_t)interval_ms * NSEC_PER_MSEC;
     return 0;
 }
@@ -483,7 +488,8 @@ void watch_get(struct request *request)
     if (!stream_register(stream)) {
         free(stream->current);
         free(stream);
-        answer_unavailable(request, ERR_LIMIT_EXCEEDED, "there are too many streams already, or the daemon is shutting down");
+        answer_unavailable(request, ERR_LIMIT_EXCEEDED,
+                           "there are too many streams already, or the daemon is shutting down");
         return;
     }
     struct MHD_Response *response =

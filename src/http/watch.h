@@ -7,8 +7,8 @@
 
 #include "server.h"
 
-/* On the ticker, without the mutex: makes the counters that are due, wakes streams that have something to send. Returns when
- * to call again, in CLOCK_MONOTONIC; earlier where the engine published. */
+/* On the ticker, without the mutex: makes the counters that are due, wakes streams that have something to send. Returns
+ * when to call again, in CLOCK_MONOTONIC; earlier where the engine published. */
 int64_t watch_tick(struct http_server *server, int64_t now_ns);
 
 /* With the mutex, after `stopping` was set: wakes every stream, which then ends. */

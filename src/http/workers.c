@@ -27,7 +27,8 @@ void workers_put(struct request *request)
     struct err_list errors = {.count = 0};
     struct worker_config worker;
     if (!request->body.length)
-        err_list_add(&errors, ERR_INVALID_JSON, "", "the body is empty; it must be a worker, like {\"type\":\"monitor\"}");
+        err_list_add(&errors, ERR_INVALID_JSON, "",
+                     "the body is empty; it must be a worker, like {\"type\":\"monitor\"}");
     else
         worker_config_parse(request->body.data, request->body.length, &worker, &errors);
     if (errors.count) {

@@ -30,14 +30,16 @@ static void test_problem_of_fields(void **state)
     (void)state;
     struct err_list errors = {.count = 0};
     err_list_add(&errors, ERR_OUT_OF_RANGE, "/mtu", "must be 68 to 65535");
-    expect_problem(&errors, "{\"type\":\"urn:tunwright:error:validation_failed\",\"title\":\"Validation failed\",\"status\":400,"
-                            "\"detail\":\"/mtu: must be 68 to 65535\",\"code\":\"validation_failed\",\"errors\":["
-                            "{\"pointer\":\"/mtu\",\"code\":\"out_of_range\",\"detail\":\"must be 68 to 65535\"}]}");
+    expect_problem(&errors,
+                   "{\"type\":\"urn:tunwright:error:validation_failed\",\"title\":\"Validation failed\",\"status\":400,"
+                   "\"detail\":\"/mtu: must be 68 to 65535\",\"code\":\"validation_failed\",\"errors\":["
+                   "{\"pointer\":\"/mtu\",\"code\":\"out_of_range\",\"detail\":\"must be 68 to 65535\"}]}");
     err_list_add(&errors, ERR_UNKNOWN_FIELD, "/x", "there is no such field");
-    expect_problem(&errors, "{\"type\":\"urn:tunwright:error:validation_failed\",\"title\":\"Validation failed\",\"status\":400,"
-                            "\"detail\":\"/mtu: must be 68 to 65535 (and 1 more)\",\"code\":\"validation_failed\",\"errors\":["
-                            "{\"pointer\":\"/mtu\",\"code\":\"out_of_range\",\"detail\":\"must be 68 to 65535\"},"
-                            "{\"pointer\":\"/x\",\"code\":\"unknown_field\",\"detail\":\"there is no such field\"}]}");
+    expect_problem(&errors,
+                   "{\"type\":\"urn:tunwright:error:validation_failed\",\"title\":\"Validation failed\",\"status\":400,"
+                   "\"detail\":\"/mtu: must be 68 to 65535 (and 1 more)\",\"code\":\"validation_failed\",\"errors\":["
+                   "{\"pointer\":\"/mtu\",\"code\":\"out_of_range\",\"detail\":\"must be 68 to 65535\"},"
+                   "{\"pointer\":\"/x\",\"code\":\"unknown_field\",\"detail\":\"there is no such field\"}]}");
 }
 
 static void test_problem_of_kernel(void **state)
@@ -45,9 +47,10 @@ static void test_problem_of_kernel(void **state)
     (void)state;
     struct err_list errors = {.count = 1};
     err_set_kernel(&errors.items[0], -EEXIST, "RTM_NEWROUTE", "the route cannot be added");
-    expect_problem(&errors, "{\"type\":\"urn:tunwright:error:kernel_refused\",\"title\":\"The kernel refused\",\"status\":422,"
-                            "\"detail\":\"the route cannot be added: File exists\",\"code\":\"kernel_refused\",\"errors\":[],"
-                            "\"operation\":\"RTM_NEWROUTE\",\"errno\":\"EEXIST\"}");
+    expect_problem(&errors,
+                   "{\"type\":\"urn:tunwright:error:kernel_refused\",\"title\":\"The kernel refused\",\"status\":422,"
+                   "\"detail\":\"the route cannot be added: File exists\",\"code\":\"kernel_refused\",\"errors\":[],"
+                   "\"operation\":\"RTM_NEWROUTE\",\"errno\":\"EEXIST\"}");
 }
 
 static void test_problem_of_nothing(void **state)
@@ -74,8 +77,8 @@ static void test_token(void **state)
     (void)state;
     assert_true(token_is_right("Bearer abc"));
     assert_true(token_is_right("bearer  abc "));
-    static const char *const bad[] = {"", "Bearer", "Bearer ", "Bearer abd", "Bearer abcd", "Bearer a", "Basic abc", "abc",
-                                      "Bearerabc", "Bearer " DIGEST_OF_ABC};
+    static const char *const bad[] = {"",         "Bearer",    "Bearer ", "Bearer abd", "Bearer abcd",
+                                      "Bearer a", "Basic abc", "abc",     "Bearerabc",  "Bearer " DIGEST_OF_ABC};
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
         assert_false(token_is_right(bad[i]));
     assert_false(auth_token_is_right(NULL, DIGEST_OF_ABC));
@@ -113,8 +116,9 @@ static void test_token_file(void **state)
 static void test_listen_tcp(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"0.0.0.0:80", "10.0.0.1:80", "[::]:80", "[fd00::1]:80", "127.0.0.1", "8080",
-                                      "localhost:80", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "::1:80", ""};
+    static const char *const bad[] = {
+        "0.0.0.0:80",   "10.0.0.1:80", "[::]:80",     "[fd00::1]:80",    "127.0.0.1", "8080",
+        "localhost:80", "127.0.0.1:",  "127.0.0.1:x", "127.0.0.1:65536", "::1:80",    ""};
     struct endpoint bound;
     struct err e;
     int fd;

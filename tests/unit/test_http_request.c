@@ -11,7 +11,8 @@
 
 #include <cmocka.h>
 
-/* ---- heads -------------------------------------------------------------------------------------------------------- */
+/* ---- heads --------------------------------------------------------------------------------------------------------
+ */
 
 /* "Name: value" lines, as the library would have cut them. */
 static struct head head_of(const char *version, const char *const *lines)
@@ -29,7 +30,8 @@ static void test_head_plain(void **state)
 {
     (void)state;
     struct head_facts facts;
-    struct head head = HEAD("Host: localhost", "Content-Length: 12", "Content-Type: application/json", "Expect: 100-continue");
+    struct head head =
+        HEAD("Host: localhost", "Content-Length: 12", "Content-Type: application/json", "Expect: 100-continue");
     assert_int_equal(head_check(&head, &facts, NULL), 0);
     assert_true(facts.has_body && facts.length_is_known && facts.expects_continue);
     assert_int_equal(facts.body_length, 12);
@@ -90,8 +92,7 @@ static void test_head_contiguous(void **state)
     (void)state;
     static const char good[] = "GET\0/x\0HTTP/1.1\0\0Host\0 a\0\0X\0b\0\0\0";
     const size_t length = sizeof good - 1 + 1;
-    struct head head = {.method = good, .target = good + 4, .version = good + 7, .target_length = 2,
-                        .field_count = 2};
+    struct head head = {.method = good, .target = good + 4, .version = good + 7, .target_length = 2, .field_count = 2};
     head.fields[0] = (struct head_field){good + 17, good + 23, 4, 1};
     head.fields[1] = (struct head_field){good + 26, good + 28, 1, 1};
     assert_true(head_is_contiguous(&head, length));
@@ -125,9 +126,14 @@ static void test_head_media_type(void **state)
     (void)state;
     static const char *const good[] = {"application/json", "Application/JSON", "application/json; charset=utf-8",
                                        "application/json;charset=\"UTF-8\" ", "application/json "};
-    static const char *const bad[] = {"", "text/plain", "application/jsonp", "application/json; charset=latin1",
-                                      "application/json, text/plain", "application/x-www-form-urlencoded",
-                                      "application/json;", "multipart/form-data; boundary=x"};
+    static const char *const bad[] = {"",
+                                      "text/plain",
+                                      "application/jsonp",
+                                      "application/json; charset=latin1",
+                                      "application/json, text/plain",
+                                      "application/x-www-form-urlencoded",
+                                      "application/json;",
+                                      "multipart/form-data; boundary=x"};
     for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
         struct head_field type = field(good[i]);
         assert_true(head_media_type_is_json(&type));
@@ -141,11 +147,12 @@ static void test_head_media_type(void **state)
 static void test_head_hosts(void **state)
 {
     (void)state;
-    static const char *const good[] = {"localhost", "LOCALHOST:80", "127.0.0.1", "127.0.0.1:8080", "127.8.9.10:1",
-                                       "[::1]", "[::1]:8080"};
-    static const char *const bad[] = {"", "example.org", "127.0.0.1.example.org", "localhost.example.org", "10.0.0.1",
-                                      "[::2]:80", "::1", "[127.0.0.1]", "[localhost]", "127.0.0.1:port", "[::1]x",
-                                      "127.0.0.1:", "0.0.0.0", "localhost:99999"};
+    static const char *const good[] = {"localhost",    "LOCALHOST:80", "127.0.0.1", "127.0.0.1:8080",
+                                       "127.8.9.10:1", "[::1]",        "[::1]:8080"};
+    static const char *const bad[] = {
+        "",        "example.org",    "127.0.0.1.example.org", "localhost.example.org", "10.0.0.1", "[::2]:80",
+        "::1",     "[127.0.0.1]",    "[localhost]",           "127.0.0.1:port",        "[::1]x",   "127.0.0.1:",
+        "0.0.0.0", "localhost:99999"};
     for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
         struct head_field host = field(good[i]);
         if (!head_host_is_loopback(&host))
@@ -178,7 +185,8 @@ static void test_head_cross_site(void **state)
         assert_true(head_is_cross_site(&bad[i]));
 }
 
-/* ---- targets ------------------------------------------------------------------------------------------------------ */
+/* ---- targets ------------------------------------------------------------------------------------------------------
+ */
 
 static void test_target_path(void **state)
 {
@@ -202,8 +210,11 @@ static void test_target_path(void **state)
 static void test_target_bad(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "*", "v1", "http://localhost/v1", "/a b", "/%", "/%4", "/%zz", "/%00", "/a%0Ab",
-                                      "/%7f", "/%ff", "/%c0%af", "/a#b", "/\x80", "/a\\b", "/<", "/a\"b"};
+    static const char *const bad[] = {"",        "*",      "v1",    "http://localhost/v1",
+                                      "/a b",    "/%",     "/%4",   "/%zz",
+                                      "/%00",    "/a%0Ab", "/%7f",  "/%ff",
+                                      "/%c0%af", "/a#b",   "/\x80", "/a\\b",
+                                      "/<",      "/a\"b"};
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         struct target target;
         struct err e = {0};
@@ -222,8 +233,7 @@ static void test_target_bad(void **state)
 static void test_target_query(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"/?a=1&a=2", "/?a=1&%61=2", "/?a=%", "/?%00=1", "/?a=%0a",
-                                      "/?1&2&3&4&5&6&7&8&9"};
+    static const char *const bad[] = {"/?a=1&a=2", "/?a=1&%61=2", "/?a=%", "/?%00=1", "/?a=%0a", "/?1&2&3&4&5&6&7&8&9"};
     struct target target;
     assert_int_equal(target_parse("/x?metric=100&&table=2%354&flag&e=a=b?", &target, NULL), 0);
     assert_int_equal(target.query_count, 4);
@@ -239,7 +249,8 @@ static void test_target_query(void **state)
     }
 }
 
-/* ---- the table ---------------------------------------------------------------------------------------------------- */
+/* ---- the table ----------------------------------------------------------------------------------------------------
+ */
 
 static const struct route_row *find(const char *method, const char *path, const char *variables[3], char allow[64])
 {
@@ -268,9 +279,20 @@ static void test_route_found(void **state)
 static void test_route_not_found(void **state)
 {
     (void)state;
-    static const char *const paths[] = {"/", "/v1", "/v1/", "/v1/devices/", "/v1//devices", "/v1/devices/tun0/", "//healthz",
-                                        "/V1/devices", "/v1%2Fdevices", "/healthz/", "/v1/devicesx", "/v1/device",
-                                        "/v1/devices/tun0/addresses/1.2.3.4", "/v1/devices/tun0/addresses//24",
+    static const char *const paths[] = {"/",
+                                        "/v1",
+                                        "/v1/",
+                                        "/v1/devices/",
+                                        "/v1//devices",
+                                        "/v1/devices/tun0/",
+                                        "//healthz",
+                                        "/V1/devices",
+                                        "/v1%2Fdevices",
+                                        "/healthz/",
+                                        "/v1/devicesx",
+                                        "/v1/device",
+                                        "/v1/devices/tun0/addresses/1.2.3.4",
+                                        "/v1/devices/tun0/addresses//24",
                                         "/v1/devices/tun0/addresses/1.2.3.4/24/x"};
     const char *variables[REQUEST_VARIABLES_MAX];
     char allow[ROUTE_ALLOW_SIZE];

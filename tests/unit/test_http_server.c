@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The API from the socket to the kernel in memory and back: store, engine and server in this process, driven by bytes on a
- * Unix socket (and on TCP, where the token counts).
+ * The API from the socket to the kernel in memory and back: store, engine and server in this process, driven by bytes
+ * on a Unix socket (and on TCP, where the token counts).
  */
 #include "tunwright/http.h"
 
@@ -26,7 +26,8 @@
 #define PATIENCE_S 10
 #define TOKEN      "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-/* ---- the world ---------------------------------------------------------------------------------------------------- */
+/* ---- the world ----------------------------------------------------------------------------------------------------
+ */
 
 static struct {
     char directory[64], socket_path[96], database_path[96];
@@ -113,8 +114,8 @@ static int world_begin(void **state)
     assert_int_equal(http_listen_unix(world.socket_path, getegid(), &unix_fd, &e), 0);
     assert_int_equal(http_listen_tcp("127.0.0.1:0", &tcp_fd, &world.tcp, &e), 0);
     assert_int_equal(auth_token_digest(TOKEN, strlen(TOKEN), digest), 0);
-    const struct http_options http = {.engine = world.engine, .token_sha256_hex = digest, .own_uid = geteuid(),
-                                      .socket_gid = getegid()};
+    const struct http_options http = {
+        .engine = world.engine, .token_sha256_hex = digest, .own_uid = geteuid(), .socket_gid = getegid()};
     assert_int_equal(http_start(&http, unix_fd, &tcp_fd, 1, &world.server, &e), 0);
     listener_set(world.server);
     return 0;
@@ -145,7 +146,8 @@ static int world_end(void **state)
     return 0;
 }
 
-/* ---- a client ----------------------------------------------------------------------------------------------------- */
+/* ---- a client -----------------------------------------------------------------------------------------------------
+ */
 
 static int client_open(bool tcp)
 {
@@ -189,10 +191,10 @@ static void client_read(int fd, struct buf *in, const char *until)
 }
 
 struct reply {
-    int status;   /* 0: the connection was closed without a word */
-    char *text;   /* the head and the body */
+    int status; /* 0: the connection was closed without a word */
+    char *text; /* the head and the body */
     char *body;
-    cJSON *json;  /* the body, where it is JSON */
+    cJSON *json; /* the body, where it is JSON */
 };
 
 static struct reply reply_parse(struct buf *in)
@@ -248,10 +250,10 @@ static const char *member(const cJSON *json, const char *name)
     return cJSON_IsString(item) ? item->valuestring : "";
 }
 
-#define EXPECT(reply_, status_)                                                                                          \
-    do {                                                                                                                 \
-        if ((reply_).status != (status_))                                                                                \
-            fail_msg("%d instead of %d: %s", (reply_).status, (status_), (reply_).text ? (reply_).text : "");            \
+#define EXPECT(reply_, status_)                                                                                        \
+    do {                                                                                                               \
+        if ((reply_).status != (status_))                                                                              \
+            fail_msg("%d instead of %d: %s", (reply_).status, (status_), (reply_).text ? (reply_).text : "");          \
     } while (0)
 
 static void expect(const char *method, const char *path, const char *body, int status)
@@ -276,9 +278,11 @@ static void expect_problem(struct reply reply, int status, const char *code, con
     reply_done(&reply);
 }
 
-#define MONITOR "{\"name\":\"tun0\",\"kind\":\"tun\",\"addresses\":[\"192.168.3.11/24\"],\"worker\":{\"type\":\"monitor\"}}"
+#define MONITOR                                                                                                        \
+    "{\"name\":\"tun0\",\"kind\":\"tun\",\"addresses\":[\"192.168.3.11/24\"],\"worker\":{\"type\":\"monitor\"}}"
 
-/* ---- devices ------------------------------------------------------------------------------------------------------ */
+/* ---- devices ------------------------------------------------------------------------------------------------------
+ */
 
 static void test_devices(void **state)
 {
@@ -336,7 +340,8 @@ static void test_device_faults(void **state)
     expect_problem(ask("POST", "/v1/devices", "{\"name\":\"a/b\",\"kind\":\"tun\",\"mtu\":1,\"x\":2}"), 400,
                    "validation_failed", NULL);
     expect_problem(ask("PUT", "/v1/devices/tun0", "{\"kind\":\"tun\",\"mtu\":1}"), 400, "validation_failed", "/mtu");
-    expect_problem(ask("PUT", "/v1/devices/tun0", "{\"kind\":\"tun\",\"name\":\"other\"}"), 400, "validation_failed", "/name");
+    expect_problem(ask("PUT", "/v1/devices/tun0", "{\"kind\":\"tun\",\"name\":\"other\"}"), 400, "validation_failed",
+                   "/name");
     expect_problem(ask("PUT", "/v1/devices/a%2Fb", "{\"kind\":\"tun\"}"), 400, "validation_failed", NULL);
     expect_problem(ask("PUT", "/v1/devices/sixteen-letters-", "{\"kind\":\"tun\"}"), 400, "validation_failed", NULL);
     expect_problem(ask("PUT", "/v1/devices/..", "{\"kind\":\"tun\"}"), 400, "validation_failed", NULL);
@@ -349,9 +354,12 @@ static void test_device_faults(void **state)
     expect_problem(ask("PUT", "/v1/devices/tun0", "[]"), 400, "validation_failed", "");
     expect_problem(ask("GET", "/v1/devices/%00", NULL), 400, "invalid_request", NULL);
     /* a message that quotes what does not fit is text still */
-    struct reply reply = ask("GET", "/v1/devices/x%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4"
-                                    "%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4"
-                                    "%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4", NULL);
+    struct reply reply =
+        ask("GET",
+            "/v1/devices/x%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4"
+            "%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4"
+            "%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4",
+            NULL);
     EXPECT(reply, 404);
     assert_true(utf8_is_valid(reply.text, strlen(reply.text)));
     reply_done(&reply);
@@ -373,7 +381,8 @@ static void test_kernel_refusal(void **state)
     reply_done(&reply);
 }
 
-/* ---- what a device has -------------------------------------------------------------------------------------------- */
+/* ---- what a device has --------------------------------------------------------------------------------------------
+ */
 
 static void test_addresses(void **state)
 {
@@ -384,7 +393,8 @@ static void test_addresses(void **state)
     expect("PUT", "/v1/devices/tun0/addresses/fd00:3::11/64", NULL, 201);
     expect("PUT", "/v1/devices/tun0/addresses/FD00%3A3:0::11/64", NULL, 200);
     struct reply reply = ask("GET", "/v1/devices/tun0/addresses", NULL);
-    assert_string_equal(reply.body, "{\"items\":[\"192.168.3.11/24\",\"10.0.0.1/24\",\"fd00:3::11/64\"],\"next\":null}\n");
+    assert_string_equal(reply.body,
+                        "{\"items\":[\"192.168.3.11/24\",\"10.0.0.1/24\",\"fd00:3::11/64\"],\"next\":null}\n");
     reply_done(&reply);
     expect("DELETE", "/v1/devices/tun0/addresses/10.0.0.1/24", NULL, 204);
     expect_problem(ask("DELETE", "/v1/devices/tun0/addresses/10.0.0.1/24", NULL), 404, "not_found", NULL);
@@ -392,7 +402,8 @@ static void test_addresses(void **state)
     expect_problem(ask("PUT", "/v1/devices/tun0/addresses/10.0.0.1/024", NULL), 400, "validation_failed", "");
     expect_problem(ask("PUT", "/v1/devices/tun0/addresses/10.0.0.2/24", "{\"x\":1}"), 400, "validation_failed", "");
     expect_problem(ask("PUT", "/v1/devices/tun0/addresses/10.0.0.2/24", "[]"), 400, "validation_failed", "");
-    expect_problem(ask("PUT", "/v1/devices/tun0/addresses/224.0.0.1/24", NULL), 400, "validation_failed", "/addresses/2");
+    expect_problem(ask("PUT", "/v1/devices/tun0/addresses/224.0.0.1/24", NULL), 400, "validation_failed",
+                   "/addresses/2");
     expect_problem(ask("PUT", "/v1/devices/gone/addresses/10.0.0.2/24", NULL), 404, "not_found", NULL);
     expect_problem(ask("PUT", "/v1/devices/much-too-long-a-name/addresses/10.0.0.2/24", NULL), 404, "not_found", NULL);
     expect_problem(ask("GET", "/v1/devices/gone/addresses", NULL), 404, "not_found", NULL);
@@ -407,7 +418,8 @@ static void test_routes(void **state)
     expect("PUT", path, "{}", 200);
     expect("PUT", path, "{\"to\":\"10.9.0.0/16\"}", 200);
     expect("PUT", "/v1/devices/tun0/routes/10.9.0.0/16?metric=100&table=100", "{\"via\":\"192.168.3.1\"}", 201);
-    expect("PUT", "/v1/devices/tun0/routes/10.9.0.0/16?metric=100&table=100", "{\"via\":\"192.168.3.1\",\"metric\":100}", 200);
+    expect("PUT", "/v1/devices/tun0/routes/10.9.0.0/16?metric=100&table=100",
+           "{\"via\":\"192.168.3.1\",\"metric\":100}", 200);
     expect("PUT", "/v1/devices/tun0/addresses/fd00:3::11/64", NULL, 201);
     expect("PUT", "/v1/devices/tun0/routes/fd00:9::/48?metric=0", NULL, 201);
     expect("PUT", "/v1/devices/tun0/routes/fd00:9::/48?metric=1024", NULL, 200);
@@ -417,9 +429,11 @@ static void test_routes(void **state)
     assert_string_equal(member(cJSON_GetArrayItem(items, 2), "via"), "192.168.3.1");
     reply_done(&reply);
 
-    expect_problem(ask("PUT", "/v1/devices/tun0/routes/10.9.0.0/16?metric=100", "{\"metric\":7}"), 400, "invalid_query", NULL);
+    expect_problem(ask("PUT", "/v1/devices/tun0/routes/10.9.0.0/16?metric=100", "{\"metric\":7}"), 400, "invalid_query",
+                   NULL);
     expect_problem(ask("PUT", "/v1/devices/tun0/routes/10.9.0.0/16?metric=-1", NULL), 400, "invalid_query", NULL);
-    expect_problem(ask("PUT", "/v1/devices/tun0/routes/10.9.0.0/16?table=255", NULL), 400, "validation_failed", "/table");
+    expect_problem(ask("PUT", "/v1/devices/tun0/routes/10.9.0.0/16?table=255", NULL), 400, "validation_failed",
+                   "/table");
     expect_problem(ask("PUT", "/v1/devices/tun0/routes/10.9.0.0/16?metrik=1", NULL), 400, "invalid_query", NULL);
     expect_problem(ask("PUT", "/v1/devices/tun0/routes/10.9.1.1/16", NULL), 400, "validation_failed", "");
     expect_problem(ask("PUT", path, "{\"to\":\"10.8.0.0/16\"}"), 400, "validation_failed", "/to");
@@ -466,7 +480,8 @@ static void test_counters(void **state)
     expect_problem(ask("GET", "/v1/devices/gone/counters", NULL), 404, "not_found", NULL);
 }
 
-/* ---- the rules of the house --------------------------------------------------------------------------------------- */
+/* ---- the rules of the house ---------------------------------------------------------------------------------------
+ */
 
 static void test_meta(void **state)
 {
@@ -492,17 +507,20 @@ static void test_methods_and_bodies(void **state)
     struct reply reply = ask("PATCH", "/v1/devices/tun0", "{}");
     assert_non_null(strstr(reply.text, "Allow: GET, HEAD, PUT, DELETE\r\n"));
     expect_problem(reply, 405, "method_not_allowed", NULL);
-    expect_problem(ask_with(false, "OPTIONS", "/v1/devices", "Origin: http://localhost\r\n", NULL), 405, "method_not_allowed",
-                   NULL);
+    expect_problem(ask_with(false, "OPTIONS", "/v1/devices", "Origin: http://localhost\r\n", NULL), 405,
+                   "method_not_allowed", NULL);
     expect_problem(ask_with(false, "POST", "/v1/devices", "Content-Type: text/plain\r\n", MONITOR), 415,
                    "unsupported_media_type", NULL);
     expect_problem(ask_with(false, "POST", "/v1/devices", "", MONITOR), 415, "unsupported_media_type", NULL);
-    expect_problem(ask_with(false, "POST", "/v1/devices", "Content-Type: application/json\r\nContent-Encoding: gzip\r\n",
-                            MONITOR), 415, "unsupported_media_type", NULL);
+    expect_problem(
+        ask_with(false, "POST", "/v1/devices", "Content-Type: application/json\r\nContent-Encoding: gzip\r\n", MONITOR),
+        415, "unsupported_media_type", NULL);
     expect_problem(ask("GET", "/v1/devices", "{}"), 400, "invalid_request", NULL);
     expect_problem(ask("GET", "/v1/devices?x=1", NULL), 400, "invalid_query", NULL);
-    expect_problem(ask_with(false, "GET", "/v1/devices", "Origin: http://evil.example\r\n", NULL), 403, "forbidden", NULL);
-    expect_problem(ask_with(false, "GET", "/v1/devices", "Sec-Fetch-Site: cross-site\r\n", NULL), 403, "forbidden", NULL);
+    expect_problem(ask_with(false, "GET", "/v1/devices", "Origin: http://evil.example\r\n", NULL), 403, "forbidden",
+                   NULL);
+    expect_problem(ask_with(false, "GET", "/v1/devices", "Sec-Fetch-Site: cross-site\r\n", NULL), 403, "forbidden",
+                   NULL);
 }
 
 static void test_body_limits(void **state)
@@ -513,8 +531,9 @@ static void test_body_limits(void **state)
     memset(body, ' ', 2 << 20);
     body[2 << 20] = '\0';
     expect_problem(ask("POST", "/v1/devices", body), 413, "body_too_large", NULL);
-    expect_problem(ask_with(false, "POST", "/v1/devices", "Content-Type: application/json\r\nExpect: 100-continue\r\n", body),
-                   413, "body_too_large", NULL);
+    expect_problem(
+        ask_with(false, "POST", "/v1/devices", "Content-Type: application/json\r\nExpect: 100-continue\r\n", body), 413,
+        "body_too_large", NULL);
     body[65537] = '\0';
     expect_problem(ask("PUT", "/v1/devices/tun0/worker", body), 413, "body_too_large", NULL);
     body[65536] = '\0';
@@ -534,14 +553,18 @@ static void test_body_limits(void **state)
     buf_done(&out);
     free(body);
 
-    static const char good[] = "POST /v1/devices HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
-                               "Transfer-Encoding: chunked\r\n\r\n10\r\n{\"name\":\"tun0\",\r\ne\r\n\"kind\":\"tun\"} \r\n0\r\n\r\n";
+    static const char good[] =
+        "POST /v1/devices HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n10\r\n{\"name\":\"tun0\",\r\ne\r\n\"kind\":\"tun\"} \r\n0\r\n\r\n";
     struct reply reply = ask_raw(false, good, strlen(good));
     EXPECT(reply, 201);
     reply_done(&reply);
 }
 
-#define RAW(text) {text, sizeof(text) - 1}
+#define RAW(text)                                                                                                      \
+    {                                                                                                                  \
+        text, sizeof(text) - 1                                                                                         \
+    }
 
 /* Each of these could be read in two ways. None is carried out. */
 static void test_ambiguous(void **state)
@@ -553,7 +576,8 @@ static void test_ambiguous(void **state)
     } heads[] = {
         RAW("DELETE /v1/devices/tun0 HTTP/1.1\r\n\r\n"),
         RAW("DELETE /v1/devices/tun0 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
-        RAW("DELETE /v1/devices/tun0 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        RAW("DELETE /v1/devices/tun0 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nTransfer-Encoding: "
+            "chunked\r\n\r\n0\r\n\r\n"),
         RAW("DELETE /v1/devices/tun0 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\nabcde"),
         RAW("DELETE /v1/devices/tun0 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n"),
         RAW("DELETE /v1/devices/tun0 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n"),
@@ -586,13 +610,16 @@ static void test_ambiguous(void **state)
         RAW("DELETE /v1/devices/tun0#x HTTP/1.1\r\nHost: a\r\n\r\n"),
         RAW("DELETE /v1/devices/tun0\0x HTTP/1.1\r\nHost: a\r\n\r\n"),
         RAW("DELETE /v1/devices/tun0 HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-        RAW("PUT /v1/devices/tun0 HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 14 14\r\n\r\n"
+        RAW("PUT /v1/devices/tun0 HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 14 "
+            "14\r\n\r\n"
             "{\"kind\":\"tap\"}"),
         RAW("PUT /v1/devices/tun0 HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: +14\r\n\r\n"
             "{\"kind\":\"tap\"}"),
-        RAW("PUT /v1/devices/tun0 HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        RAW("PUT /v1/devices/tun0 HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: "
+            "chunked\r\n\r\n"
             "0x10\r\n"),
-        RAW("PUT /v1/devices/tun0 HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        RAW("PUT /v1/devices/tun0 HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: "
+            "chunked\r\n\r\n"
             "-1\r\n"),
     };
     expect("POST", "/v1/devices", MONITOR, 201);
@@ -626,7 +653,8 @@ static void test_tcp(void **state)
     (void)state;
     expect_problem(ask_with(true, "GET", "/v1/devices", "", NULL), 401, "unauthenticated", NULL);
     expect_problem(ask_with(true, "GET", "/nowhere", "", NULL), 401, "unauthenticated", NULL);
-    expect_problem(ask_with(true, "GET", "/v1/devices", "Authorization: Bearer wrong\r\n", NULL), 401, "unauthenticated", NULL);
+    expect_problem(ask_with(true, "GET", "/v1/devices", "Authorization: Bearer wrong\r\n", NULL), 401,
+                   "unauthenticated", NULL);
     struct reply reply = ask_with(true, "POST", "/v1/devices", "Content-Type: application/json\r\n", MONITOR);
     assert_non_null(strstr(reply.text, "WWW-Authenticate: Bearer"));
     expect_problem(reply, 401, "unauthenticated", NULL);
@@ -641,7 +669,8 @@ static void test_tcp(void **state)
     expect_problem(ask_raw(true, rebound, strlen(rebound)), 403, "forbidden", NULL);
 }
 
-/* ---- streams ------------------------------------------------------------------------------------------------------ */
+/* ---- streams ------------------------------------------------------------------------------------------------------
+ */
 
 static int watch_open(const char *query)
 {
@@ -657,7 +686,8 @@ static void test_watch(void **state)
 {
     (void)state;
     struct buf in = {0}, other = {0};
-    int fd = watch_open("?interval_ms=100"), filtered = watch_open("?device=tun9&topics=counters,events&interval_ms=100");
+    int fd = watch_open("?interval_ms=100"),
+        filtered = watch_open("?device=tun9&topics=counters,events&interval_ms=100");
     client_read(fd, &in, "event: counters\ndata: {\"items\":[]}\n\n");
     assert_non_null(strstr(in.data, "Content-Type: text/event-stream\r\n"));
     client_read(filtered, &other, "event: counters\ndata: {\"items\":[]}\n\n");
@@ -702,7 +732,8 @@ static void test_watch_ends(void **state)
     }
 }
 
-/* ---- clients that misbehave, and many of them ----------------------------------------------------------------------- */
+/* ---- clients that misbehave, and many of them -----------------------------------------------------------------------
+ */
 
 static void test_client_leaves(void **state)
 {
@@ -753,8 +784,9 @@ static void test_parallel(void **state)
     (void)state;
     enum { CLIENTS = 200 };
     static const char get[] = "GET /v1/devices HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    static const char put[] = "PUT /v1/devices/tun0 HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n"
-                              "Content-Length: 14\r\n\r\n{\"kind\":\"tun\"}";
+    static const char put[] =
+        "PUT /v1/devices/tun0 HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        "Content-Length: 14\r\n\r\n{\"kind\":\"tun\"}";
     int fds[CLIENTS];
     size_t created = 0;
     for (int i = 0; i < CLIENTS; i++)
@@ -777,9 +809,10 @@ static void test_parallel(void **state)
 static void test_slow_request(void **state)
 {
     (void)state;
-    static const char *const starts[] = {"GET /healthz HT", "GET /healthz HTTP/1.1\r\nHost: a\r\n", "",
-                                         "PUT /v1/devices/tun0 HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-                                         "Content-Length: 14\r\n\r\n{"};
+    static const char *const starts[] = {
+        "GET /healthz HT", "GET /healthz HTTP/1.1\r\nHost: a\r\n", "",
+        "PUT /v1/devices/tun0 HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        "Content-Length: 14\r\n\r\n{"};
     int fds[ARRAY_SIZE(starts)];
     for (size_t i = 0; i < ARRAY_SIZE(starts); i++) {
         fds[i] = client_open(false);
