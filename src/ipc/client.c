@@ -15,6 +15,12 @@ void ipc_answer_done(struct ipc_answer *answer)
     answer->fd_count = 0;
 }
 
+void ipc_request_init(struct ipc_request *request, enum ipc_op op)
+{
+    memset(request, 0, sizeof *request);
+    request->op = op;
+}
+
 void ipc_client_close(struct ipc_client *client)
 {
     fd_done(&client->fd);
@@ -138,8 +144,9 @@ int ipc_client_connect(struct ipc_client *client, const char *path, int64_t time
         client->fd = -1;
         return err_set(ret_err, -ENOTCONN, ERR_NETD_UNAVAILABLE, "", "tunwright-netd is away: %s", why.message);
     }
-    struct ipc_request hello = {.op = IPC_HELLO};
+    struct ipc_request hello;
     struct ipc_answer answer;
+    ipc_request_init(&hello, IPC_HELLO);
     int result = ipc_client_call(client, &hello, NULL, timeout_ms, &answer, &why);
     ipc_answer_done(&answer);
     if (result == 0)

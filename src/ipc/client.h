@@ -23,6 +23,9 @@ struct ipc_answer {
 };
 void ipc_answer_done(struct ipc_answer *answer);
 
+/* All of it zero, with its padding: it goes over a socket as it is. */
+void ipc_request_init(struct ipc_request *request, enum ipc_op op);
+
 /*
  * Whatever goes wrong with the connection itself closes it and is -ENOTCONN, or -ETIMEDOUT, with ERR_NETD_UNAVAILABLE. A
  * refusal by netd is its errno and its err, and the connection stays.

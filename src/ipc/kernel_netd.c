@@ -83,8 +83,9 @@ static bool is_connected(const struct kernel_netd *netd)
 
 static int events_connect(struct kernel_netd *netd, struct err *ret_err)
 {
-    struct ipc_request subscribe = {.op = IPC_SUBSCRIBE};
+    struct ipc_request subscribe;
     struct ipc_answer answer;
+    ipc_request_init(&subscribe, IPC_SUBSCRIBE);
     int result = ipc_client_connect(&netd->events, netd->path, IPC_HELLO_TIMEOUT_MS, ret_err);
     if (result < 0)
         return result;
@@ -198,7 +199,8 @@ static int worker_add(struct observed *observed, const struct ipc_answer *answer
 static int workers_observe(struct kernel_netd *netd, struct observed *observed, struct err *ret_err)
 {
     int64_t deadline_ns = clock_monotonic_ns() + IPC_CALL_TIMEOUT_MS * NSEC_PER_MSEC;
-    struct ipc_request list = {.op = IPC_WORKER_LIST};
+    struct ipc_request list;
+    ipc_request_init(&list, IPC_WORKER_LIST);
     int result = request_send(netd, &list, NULL, deadline_ns, ret_err);
     for (bool more = true; result == 0 && more;) {
         struct ipc_answer answer;
@@ -302,8 +304,10 @@ static int page_map(int fd, const struct counter_page **ret_page, struct err *re
 static int kernel_netd_page(struct kernel *kernel, const struct uuid *device, const struct counter_page **ret_page,
                             struct err *ret_err)
 {
-    struct ipc_request request = {.op = IPC_WORKER_PAGE, .device.uuid = *device};
+    struct ipc_request request;
     struct ipc_answer answer;
+    ipc_request_init(&request, IPC_WORKER_PAGE);
+    request.device.uuid = *device;
     int result = request_call(netd_of(kernel), &request, NULL, &answer, ret_err);
     if (result == 0 && answer.fd_count != 1)
         result = err_set(ret_err, -EPROTO, ERR_INTERNAL, "", "tunwright-netd sent no counter page");

@@ -103,9 +103,10 @@ int netns_cache_open(struct netns_cache *cache, struct ipc_client *client, const
                      struct netns_space **ret_space, struct err *ret_err)
 {
     struct stat status;
-    struct ipc_request request = {.op = IPC_NETNS_SOCKET};
+    struct ipc_request request;
     struct ipc_answer answer;
     struct netns_space *space;
+    ipc_request_init(&request, IPC_NETNS_SOCKET);
     /* before netd looks: should the name change hands in between, the entry is stale at once, and not for ever */
     if (netns_identity(name, &status) < 0 || text_copy(request.device.netns, sizeof request.device.netns, name) < 0)
         return err_set(ret_err, -ENOENT, ERR_NOT_FOUND, "", "there is no network namespace %s", name);

@@ -138,9 +138,14 @@ static int socket_file_set_mode(const char *path, uint32_t mode)
     return chmod(name, mode) < 0 ? -errno : 0;
 }
 
-/* -EADDRINUSE where somebody answers at `address`; 0 where the file is left over from somebody who is gone. */
+/* -EADDRINUSE where somebody answers at `address`, or where it is no socket; 0 where the file was left over from somebody
+ * who is gone. */
 static int socket_file_remove_stale(const struct sockaddr_un *address)
 {
+    struct stat status;
+    /* connect(2) calls any file that is no socket refused, too */
+    if (lstat(address->sun_path, &status) == 0 && !S_ISSOCK(status.st_mode))
+        return -EADDRINUSE;
     int fd CLEANUP(fd_done) = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;

@@ -76,8 +76,10 @@ static void client_reply(struct netd_client *client, uint32_t op, uint32_t seria
 void request_answer(const struct request *request, int error, const struct err *err, const int *fds, size_t fd_count)
 {
     struct netd_client *client = client_find(request->netd, request->client);
+    char uuid[UUID_TEXT_SIZE];
     if (error < 0 && netd_may_log(request->netd))
-        log_info("%s %s refused: %s", ipc_op_name(request->packet->op), request->packet->device.name,
+        log_info("%s of %s refused: %s", ipc_op_name(request->packet->op),
+                 uuid_print(&request->packet->device.uuid, uuid),
                  err && err->message[0] ? err->message : errno_name(error));
     if (client)
         client_reply(client, request->packet->op, request->packet->serial, error, err, fds, fd_count);
@@ -231,11 +233,11 @@ static void client_read(struct netd_client *client)
     int result = seqpacket_receive(client->watch.fd, packet, sizeof packet, &length, NULL, NULL, MSG_DONTWAIT);
     if (result == -EAGAIN)
         return;
-    if (result < 0) {
+    if (result == -EMSGSIZE) {
         client_refuse(client, "a packet too long, or with descriptors");
         return;
     }
-    if (length == 0) {
+    if (result < 0 || length == 0) { /* it has gone; with events unread, that is ECONNRESET */
         client_close(client);
         return;
     }

@@ -116,7 +116,7 @@ int process_watch(struct netd_worker *worker, const struct spawned *found, struc
     worker->pid = found->pid;
     worker->started_ns = clock_realtime_ns();
     worker->ready_ns = 0;
-    worker->messages = (struct rate_limit){.rate = 50, .burst = 100};
+    worker->messages = (struct rate_limit){.rate = 200, .burst = 100};
     return 0;
 }
 

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The check at netd's door: whatever passes holds what the handlers rely on. */
+#include "tunwright/ipc.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define MUST(condition) ((condition) ? (void)0 : abort())
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void request_holds(const struct ipc_request *request, const char *text, size_t text_length)
+{
+    const struct ipc_worker_start *worker = &request->worker;
+    MUST(request->op < IPC_OP_N);
+    switch (request->op) {
+    case IPC_DEVICE_CREATE:
+        MUST(device_name_is_valid(request->device.name));
+        MUST(request->create.queues >= 1 && request->create.queues <= DEVICE_QUEUES_MAX);
+        MUST(request->create.has_mac == true || request->create.has_mac == false);
+        break;
+    case IPC_ROUTE_ADD:
+    case IPC_ROUTE_DELETE:
+        MUST(!ip_prefix_has_host_bits(&request->route.to));
+        break;
+    case IPC_NETNS_SOCKET:
+        MUST(netns_name_is_valid(request->device.netns));
+        break;
+    case IPC_WORKER_START:
+    case IPC_WORKER_CONFIGURE:
+        MUST(strlen(worker->program) < WORKER_PROGRAM_SIZE && !strchr(worker->program, '/'));
+        MUST(worker->queues <= DEVICE_QUEUES_MAX && worker->socket_count <= WORKER_SOCKETS_MAX);
+        MUST(worker->config_length == text_length && !memchr(text, '\0', text_length));
+        for (uint32_t i = 0; i < worker->socket_count; i++) {
+            struct sockaddr_storage address;
+            MUST(endpoint_to_sockaddr(&worker->sockets[i].local, &address) > 0);
+        }
+        return;
+    default:
+        break;
+    }
+    MUST(text_length == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const struct ipc_request *request;
+    const struct ipc_reply *reply;
+    const char *text;
+    struct err err = {0};
+    if (ipc_request_check(data, size, &request, &text, &err) == 0)
+        request_holds(request, text, size - sizeof *request);
+    else
+        MUST(err.message[0]);
+    if (ipc_reply_check(data, size, &reply, &text, &err) == 0) {
+        MUST(reply->err.code < ERR_CODE_N && strlen(reply->err.message) < ERR_MESSAGE_MAX);
+        MUST(reply->worker.state < WORKER_STATE_N && strlen(reply->worker.detail) < ERR_MESSAGE_MAX);
+        MUST(reply->text_length == size - sizeof *reply);
+    }
+    return 0;
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The real tunwright-netd through the real provider: devices, and the door. */
+#include "netd_fixture.h"
+
+#include "ipc/client.h"
+
+#include <stdalign.h>
+
+/* ---- devices ------------------------------------------------------------------------------------------------------------ */
+
+static void device_life(void **state)
+{
+    (void)state;
+    NEEDS_NETD();
+    struct device_key key = key_of("", "tun0", 1);
+    struct observed observed;
+    struct link_stats stats;
+    struct err err;
+
+    assert_true(kernel->ops->connected(kernel));
+    assert_int_equal(create(&key, 1, NULL), 0);
+    assert_int_equal(create(&key, 1, &err), -EEXIST);
+    assert_int_equal(err.code, ERR_ALREADY_EXISTS);
+    assert_int_equal(set_up(&key, true), 0);
+
+    struct step step = {.kind = STEP_ADDRESS_ADD, .device = key};
+    ip_prefix_parse("192.168.3.11/24", &step.address);
+    assert_int_equal(apply(&step, NULL), 0);
+    assert_int_equal(apply(&step, &err), -EEXIST);
+    assert_int_equal(err.code, ERR_KERNEL_REFUSED);
+    assert_int_equal(err.sys_errno, EEXIST);
+
+    struct step route = {.kind = STEP_ROUTE_ADD, .device = key, .route = {.table = 254, .metric = 7}};
+    ip_prefix_parse("10.9.0.0/16", &route.route.to);
+    assert_int_equal(apply(&route, NULL), 0);
+
+    assert_int_equal(look("", &observed), 0);
+    const struct observed_link *link = observed_link_find(&observed, "", "tun0");
+    assert_non_null(link);
+    assert_true(link->ours && link->up && link->carrier);
+    assert_int_equal(link->address_count >= 1, 1);
+    assert_int_equal(link->route_count, 1);
+    assert_int_equal(kernel->ops->stats(kernel, "", link->ifindex, &stats), 0);
+    assert_int_equal(kernel->ops->stats(kernel, "", 9999, &stats), -ENODEV);
+    observed_done(&observed);
+
+    /* the same name with another uuid is another device, and so is another name with this uuid */
+    struct device_key other = key_of("", "tun0", 2);
+    assert_int_equal(delete(&other, &err), -ENODEV);
+    other = key_of("", "tun1", 1);
+    assert_int_equal(delete(&other, &err), -ENODEV);
+    assert_int_equal(create(&key, 1, &err), -EEXIST);
+
+    route.kind = STEP_ROUTE_DELETE;
+    assert_int_equal(apply(&route, NULL), 0);
+    assert_int_equal(delete(&key, NULL), 0);
+    assert_int_equal(delete(&key, &err), -ENODEV);
+}
+
+static void foreign_device(void **state)
+{
+    (void)state;
+    NEEDS_NETD();
+    struct device_key key = key_of("", "foreign", 3);
+    struct step step = {.kind = STEP_ADDRESS_ADD, .device = key};
+    struct err err;
+    assert_int_equal(system("ip tuntap add foreign mode tun"), 0);
+    ip_prefix_parse("192.168.3.11/24", &step.address);
+    assert_int_equal(create(&key, 1, &err), -EEXIST);
+    assert_int_equal(err.code, ERR_FOREIGN_DEVICE);
+    assert_int_equal(apply(&step, &err), -ENODEV);
+    assert_int_equal(delete(&key, &err), -ENODEV);
+    assert_int_equal(work(STEP_WORKER_START, &key, "{}", NULL, 1, &err), -ENODEV);
+    assert_int_equal(system("ip link delete foreign"), 0);
+}
+
+static void owners(void **state)
+{
+    (void)state;
+    NEEDS_NETD();
+    struct device_key key = key_of("", "tun0", 4);
+    struct observed observed;
+    struct step step = {
+        .kind = STEP_LINK_SET, .device = key, .link = {.set = LINK_OWNER | LINK_MTU, .owner = 1000, .mtu = 1400}};
+    assert_int_equal(create(&key, 1, NULL), 0);
+    assert_int_equal(netd_end(SIGKILL), -SIGKILL); /* and with it the queues that netd held */
+    netd_start();
+    assert_int_equal(apply(&step, NULL), 0);
+    assert_int_equal(look("", &observed), 0);
+    const struct observed_link *link = observed_link_find(&observed, "", "tun0");
+    assert_non_null(link);
+    assert_int_equal(link->owner, 1000);
+    assert_int_equal(link->mtu, 1400);
+    observed_done(&observed);
+}
+
+static void named_netns(void **state)
+{
+    (void)state;
+    NEEDS_NETD();
+    struct device_key key = key_of("blue", "tun0", 5);
+    struct observed observed;
+    struct link_stats stats;
+    struct err err;
+    assert_int_equal(create(&key, 1, &err), -ENOENT);
+    assert_int_equal(system("ip netns add blue"), 0);
+    assert_int_equal(create(&key, 1, NULL), 0);
+    assert_int_equal(start(&key, "{}"), 0);
+    assert_int_equal(look("blue", &observed), 0);
+    const struct observed_link *link = observed_link_find(&observed, "blue", "tun0");
+    assert_non_null(link);
+    assert_true(link->ours);
+    assert_int_equal(kernel->ops->stats(kernel, "blue", link->ifindex, &stats), 0);
+    int32_t pid = observed_worker_of(&observed, &key.uuid)->pid;
+    observed_done(&observed);
+
+    /* a new netd finds the worker's device where it is */
+    assert_int_equal(netd_end(SIGKILL), -SIGKILL);
+    netd_start();
+    assert_int_equal(worker_await(&key, WORKER_RUNNING, 0).pid, pid);
+
+    /* the name goes: so does our hold on what it meant, and its worker */
+    assert_int_equal(system("ip netns delete blue"), 0);
+    worker_await(&key, WORKER_STATE_N, 0);
+    assert_int_equal(look("blue", &observed), 0);
+    assert_null(observed_link_find(&observed, "blue", "tun0"));
+    observed_done(&observed);
+    assert_int_equal(kernel->ops->stats(kernel, "blue", 2, &stats), -ENODEV);
+
+    assert_int_equal(system("ip netns add blue"), 0);
+    assert_int_equal(create(&key, 1, NULL), 0);
+    assert_int_equal(delete(&key, NULL), 0);
+    assert_int_equal(system("ip netns delete blue"), 0);
+}
+
+/* ---- the door --------------------------------------------------------------------------------------------------------------- */
+
+static void other_user_refused(void **state)
+{
+    (void)state;
+    NEEDS_NETD();
+    struct stat file;
+    assert_int_equal(stat(fixture.socket, &file), 0);
+    assert_int_equal(file.st_uid, TEST_USER);
+    assert_int_equal(file.st_mode & 07777, 0600);
+    assert_int_equal(chmod(fixture.socket, 0666), 0);
+    for (uint32_t uid = TEST_USER; uid <= TEST_WORKER_USER; uid++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            struct ipc_client client = {.fd = -1};
+            if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
+                _exit(9);
+            _exit(ipc_client_connect(&client, fixture.socket, 3000, NULL) == 0 ? 0 : 1);
+        }
+        int status = 0;
+        waitpid(pid, &status, 0);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), uid == TEST_USER ? 0 : 1);
+    }
+}
+
+static int raw_connect(bool greet)
+{
+    struct ipc_client client = {.fd = -1};
+    if (greet)
+        assert_int_equal(ipc_client_connect(&client, fixture.socket, 3000, NULL), 0);
+    else
+        assert_int_equal(seqpacket_connect(fixture.socket, &client.fd, NULL), 0);
+    return client.fd;
+}
+
+/* The error of the reply; 1: the connection was closed instead. */
+static int raw_ask(int fd, const void *packet, size_t length, const int *fds, size_t fd_count)
+{
+    alignas(struct ipc_reply) char reply[sizeof(struct ipc_reply) + WORKER_STATUS_MAX];
+    const struct ipc_reply *checked;
+    const char *text;
+    size_t got = 0;
+    if (seqpacket_send(fd, packet, length, NULL, 0, fds, fd_count, 0) < 0)
+        return 1;
+    if (seqpacket_receive(fd, reply, sizeof reply, &got, NULL, NULL, 0) < 0 || got == 0)
+        return 1;
+    assert_int_equal(ipc_reply_check(reply, got, &checked, &text, NULL), 0);
+    return checked->error;
+}
+
+static void malformed_packets(void **state)
+{
+    (void)state;
+    NEEDS_NETD();
+    struct ipc_request good = {.magic = IPC_MAGIC, .size = sizeof good, .op = IPC_WORKER_STOP, .serial = 1};
+    good.device = key_of("", "tun0", 16);
+    struct {
+        const char *what;
+        int expected;
+        size_t length;
+        struct ipc_request request;
+    } cases[] = {
+        {"as it should be", 0, sizeof good, good}, {"short", 1, sizeof good - 1, good}, {"one byte", 1, 1, good},
+        {"long", -EINVAL, sizeof good + 1, good},  {"magic", 1, sizeof good, good},     {"size", 1, sizeof good, good},
+        {"op", -EINVAL, sizeof good, good},        {"uuid", -EINVAL, sizeof good, good},
+    };
+    cases[4].request.magic++;
+    cases[5].request.size++;
+    cases[6].request.op = IPC_OP_N;
+    memset(&cases[7].request.device.uuid, 0, sizeof(struct uuid));
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char packet[sizeof good + 1] = {0};
+        memcpy(packet, &cases[i].request, sizeof good);
+        int fd = raw_connect(true);
+        int result = raw_ask(fd, packet, cases[i].length, NULL, 0);
+        close(fd);
+        if (result != cases[i].expected)
+            fail_msg("%s: %d", cases[i].what, result);
+    }
+
+    int fd = raw_connect(false); /* not a word before the hello */
+    assert_int_equal(raw_ask(fd, &good, sizeof good, NULL, 0), 1);
+    close(fd);
+    fd = raw_connect(true); /* no descriptors */
+    assert_int_equal(raw_ask(fd, &good, sizeof good, &fd, 1), 1);
+    close(fd);
+    fd = raw_connect(true); /* far too long */
+    char *big = calloc(1, IPC_PACKET_MAX + 1);
+    assert_non_null(big);
+    memcpy(big, &good, sizeof good);
+    assert_int_equal(raw_ask(fd, big, IPC_PACKET_MAX + 1, NULL, 0), 1);
+    free(big);
+    close(fd);
+    fd = raw_connect(true); /* asks, asks, and never listens */
+    good.op = IPC_WORKER_LIST;
+    for (int i = 0; i < 100000 && seqpacket_send(fd, &good, sizeof good, NULL, 0, NULL, 0, MSG_DONTWAIT) == 0; i++)
+        ;
+    assert_true(netd_lives());
+    assert_true(kernel->ops->connected(kernel));
+    struct device_key key = key_of("", "tun0", 17);
+    assert_int_equal(create(&key, 1, NULL), 0);
+    close(fd);
+}
+
+static void many_clients(void **state)
+{
+    (void)state;
+    NEEDS_NETD();
+    int fds[100];
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+        if (seqpacket_connect(fixture.socket, &fds[i], NULL) < 0)
+            fds[i] = -1;
+    struct device_key key = key_of("", "tun0", 18);
+    assert_int_equal(create(&key, 1, NULL), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+        fd_done(&fds[i]);
+    assert_true(netd_lives());
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test_setup_teardown(device_life, netd_set_up, netd_tear_down),
+    cmocka_unit_test_setup_teardown(foreign_device, netd_set_up, netd_tear_down),
+    cmocka_unit_test_setup_teardown(owners, netd_set_up, netd_tear_down),
+    cmocka_unit_test_setup_teardown(named_netns, netd_set_up, netd_tear_down),
+    cmocka_unit_test_setup_teardown(other_user_refused, netd_set_up, netd_tear_down),
+    cmocka_unit_test_setup_teardown(malformed_packets, netd_set_up, netd_tear_down),
+    cmocka_unit_test_setup_teardown(many_clients, netd_set_up, netd_tear_down),
+};
+
+NETD_TEST_MAIN(tests)
