@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 
 /* linux/if_addr.h has these from 5.18 and 6.0 on */
-#define ADDRESS_PROTO 11 /* IFA_PROTO */
+#define ADDRESS_PROTO   11 /* IFA_PROTO */
 #define PROTO_KERNEL_LO 1
 #define PROTO_KERNEL_RA 2
 #define PROTO_KERNEL_LL 3

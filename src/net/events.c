@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define EVENTS_BUFFER_BYTES (8 << 20)
-#define EVENTS_AT_ONCE 4096 /* under a flood the caller gets its turn all the same; the socket stays readable */
+#define EVENTS_AT_ONCE      4096 /* under a flood the caller gets its turn all the same; the socket stays readable */
 
 int net_events_open(const char *netns, int *ret_fd, struct err *ret_err)
 {

@@ -24,7 +24,7 @@ static int fake_disconnected(struct err *ret_err)
     return err_set(ret_err, -ENOTCONN, ERR_NETD_UNAVAILABLE, "", "tunwright-netd cannot be reached");
 }
 
-/* ---- observe ---------------------------------------------------------------------------------------------------- */
+/* ---- observe --------------------------------------------------------------------------------------------- */
 
 /* Returns owned memory; NULL for nothing to copy, too. */
 static void *copy_array(const void *items, size_t count, size_t size)
@@ -74,8 +74,9 @@ static int fake_observe(struct kernel *kernel, const char *const *netns, size_t 
     const struct observed *state = &fake->state;
     if (fake->disconnected)
         return fake_disconnected(ret_err);
-    CLEANUP(observed_done) struct observed observed = {.unattached_count = state->unattached_count,
-                                                       .unattached_capacity = state->unattached_count};
+    CLEANUP(observed_done)
+    struct observed observed = {.unattached_count = state->unattached_count,
+                                .unattached_capacity = state->unattached_count};
     observed.unattached = copy_array(state->unattached, state->unattached_count, sizeof *state->unattached);
     int error = state->unattached_count && !observed.unattached ? -ENOMEM : 0;
     for (size_t i = 0; !error && i < state->link_count; i++) {
@@ -91,7 +92,7 @@ static int fake_observe(struct kernel *kernel, const char *const *netns, size_t 
     return 0;
 }
 
-/* ---- workers ---------------------------------------------------------------------------------------------------- */
+/* ---- workers --------------------------------------------------------------------------------------------- */
 
 static struct observed_worker *worker_find(struct kernel_fake *fake, const struct uuid *uuid)
 {
@@ -152,7 +153,7 @@ static int worker_stop(struct kernel_fake *fake, const struct device_key *key, s
     return 0;
 }
 
-/* ---- apply ------------------------------------------------------------------------------------------------------ */
+/* ---- apply ----------------------------------------------------------------------------------------------- */
 
 static int fake_carry_out(struct kernel_fake *fake, const struct step *step, struct err *ret_err)
 {
@@ -214,7 +215,7 @@ static int fake_apply(struct kernel *kernel, const struct step *step, struct err
     return 0;
 }
 
-/* ---- the rest --------------------------------------------------------------------------------------------------- */
+/* ---- the rest -------------------------------------------------------------------------------------------- */
 
 static int fake_page(struct kernel *kernel, const struct uuid *device, const struct counter_page **ret_page,
                      struct err *ret_err)

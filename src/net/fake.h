@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rules of the kernel in memory (fake_link.c, fake_address.c, fake_route.c), apart from the provider around them (fake.c). Each refuses as the kernel
- * does, and then changes nothing; tests/unit/test_net.c holds them against the real one.
+ * The rules of the kernel in memory (fake_link.c, fake_address.c, fake_route.c), apart from the provider around them
+ * (fake.c). Each refuses as the kernel does, and then changes nothing; tests/unit/test_net.c holds them against the
+ * real one.
  */
 #ifndef TUNWRIGHT_NET_FAKE_H
 #define TUNWRIGHT_NET_FAKE_H
@@ -20,7 +21,8 @@ int fake_address_add(struct kernel_fake *fake, const struct device_key *key, con
                      struct err *ret_err);
 int fake_address_delete(struct kernel_fake *fake, const struct device_key *key, const struct ip_prefix *address,
                         struct err *ret_err);
-int fake_route_add(struct kernel_fake *fake, const struct device_key *key, const struct route *route, struct err *ret_err);
+int fake_route_add(struct kernel_fake *fake, const struct device_key *key, const struct route *route,
+                   struct err *ret_err);
 int fake_route_delete(struct kernel_fake *fake, const struct device_key *key, const struct route *route,
                       struct err *ret_err);
 

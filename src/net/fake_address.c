@@ -16,8 +16,7 @@ static bool same_subnet(const struct ip_prefix *a, const struct ip_prefix *b)
 
 static int address_append(struct observed_link *link, const struct observed_address *address)
 {
-    struct observed_address *grown =
-        realloc(link->addresses, (link->address_count + 1) * sizeof *link->addresses);
+    struct observed_address *grown = realloc(link->addresses, (link->address_count + 1) * sizeof *link->addresses);
     if (!grown)
         return -ENOMEM;
     link->addresses = grown;
@@ -27,8 +26,8 @@ static int address_append(struct observed_link *link, const struct observed_addr
 
 int fake_link_local_add(struct observed_link *link)
 {
-    struct observed_address address = {
-        .prefix = {.addr = {.family = AF_INET6, .bytes = {0xfe, 0x80}}, .length = 64}, .by_kernel = true};
+    struct observed_address address = {.prefix = {.addr = {.family = AF_INET6, .bytes = {0xfe, 0x80}}, .length = 64},
+                                       .by_kernel = true};
     uint8_t *bytes = address.prefix.addr.bytes;
     for (unsigned i = 0; i < 4; i++)
         bytes[15 - i] = (uint8_t)(link->ifindex >> 8 * i);
@@ -51,8 +50,8 @@ static bool address_is_local(const struct kernel_fake *fake, const char *netns, 
     return false;
 }
 
-/* An address is nowhere any more: an IPv4 route that has it as its source goes, through whichever device; an IPv6 one stays
- * and loses its source (on older kernels only one through the device that had the address). */
+/* An address is nowhere any more: an IPv4 route that has it as its source goes, through whichever device; an IPv6 one
+ * stays and loses its source (on older kernels only one through the device that had the address). */
 static void source_gone(struct kernel_fake *fake, const struct observed_link *from, const struct ip_addr *addr)
 {
     if (address_is_local(fake, from->netns, addr))
@@ -126,7 +125,8 @@ int fake_address_add(struct kernel_fake *fake, const struct device_key *key, con
             added.secondary = true;
     }
     if (error)
-        return err_set_kernel(ret_err, error, "RTM_NEWADDR", "cannot add the address %s", ip_prefix_print(address, text));
+        return err_set_kernel(ret_err, error, "RTM_NEWADDR", "cannot add the address %s",
+                              ip_prefix_print(address, text));
     return address_append(link, &added) ? err_no_memory(ret_err) : 0;
 }
 

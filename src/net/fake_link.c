@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define MTU_MIN 68
+#define MTU_MIN     68
 #define MTU_MAX_TUN 65535
 #define MTU_MAX_TAP 65521
 
@@ -53,7 +53,8 @@ int fake_device_create(struct kernel_fake *fake, const struct device_key *key, c
         return err_set(ret_err, -EINVAL, ERR_OUT_OF_RANGE, "/queues", "a device has 1 to %d queues", DEVICE_QUEUES_MAX);
     if (other) {
         bool same = other->ours && uuid_equal(&other->uuid, &key->uuid);
-        err_set(ret_err, -EEXIST, same ? ERR_ALREADY_EXISTS : ERR_FOREIGN_DEVICE, "/name", "a device %s exists", key->name);
+        err_set(ret_err, -EEXIST, same ? ERR_ALREADY_EXISTS : ERR_FOREIGN_DEVICE, "/name", "a device %s exists",
+                key->name);
         if (ret_err) {
             ret_err->sys_errno = EEXIST;
             text_copy(ret_err->operation, sizeof ret_err->operation, "TUNSETIFF");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fake kernel's routes. Unlike the real one it knows no routing rules, and on a tap it makes nobody wait for duplicate
- * address detection: the real one refuses (EINVAL) a route whose source is an IPv6 address that is still tentative.
+ * The fake kernel's routes. Unlike the real one it knows no routing rules, and on a tap it makes nobody wait for
+ * duplicate address detection: the real one refuses (EINVAL) a route whose source is an IPv6 address that is still
+ * tentative.
  */
 #include "fake.h"
 #include "fake_table.h"
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define TABLE_MAIN 254
+#define TABLE_MAIN            254
 #define METRIC_CONNECTED_IPV6 256
 
 static bool prefix_contains(const struct ip_prefix *prefix, const struct ip_addr *addr)
@@ -43,7 +44,8 @@ static bool addr_is_local(const struct kernel_fake *fake, const struct observed_
     return false;
 }
 
-/* Whether a gateway can be reached directly: it is in a subnet of the device, or behind a route of its without a gateway. */
+/* Whether a gateway can be reached directly: it is in a subnet of the device, or behind a route of its without a
+ * gateway. */
 static bool addr_is_on_link(const struct observed_link *link, const struct ip_addr *addr, uint32_t table)
 {
     for (size_t i = 0; link->up && i < link->address_count; i++) {
@@ -137,7 +139,8 @@ void fake_routes_drop(struct observed_link *link, int family)
     link->route_count = kept;
 }
 
-int fake_route_add(struct kernel_fake *fake, const struct device_key *key, const struct route *route, struct err *ret_err)
+int fake_route_add(struct kernel_fake *fake, const struct device_key *key, const struct route *route,
+                   struct err *ret_err)
 {
     char text[IP_PREFIX_TEXT_SIZE];
     struct observed_link *link = fake_link_find(fake, key, ret_err);

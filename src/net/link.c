@@ -2,8 +2,9 @@
 /*
  * Links: what RTM_NEWLINK shows of one, and changing it.
  *
- * The kernel carries out the attributes of one RTM_SETLINK one after the other, and leaves those before a refused one in
- * force. So each setting is a message of its own here: a refusal says which it was, and what went before is put back.
+ * The kernel carries out the attributes of one RTM_SETLINK one after the other, and leaves those before a refused one
+ * in force. So each setting is a message of its own here: a refusal says which it was, and what went before is put
+ * back.
  */
 #include "netlink.h"
 
@@ -18,11 +19,11 @@
 #ifndef IFF_LOWER_UP
 #define IFF_LOWER_UP 0x10000 /* linux/if.h has it, and contradicts net/if.h */
 #endif
-#define TUN_TYPE_TUN 1 /* IFLA_TUN_TYPE: IFF_TUN and IFF_TAP of linux/if_tun.h */
-#define TUN_TYPE_TAP 2
+#define TUN_TYPE_TUN     1 /* IFLA_TUN_TYPE: IFF_TUN and IFF_TAP of linux/if_tun.h */
+#define TUN_TYPE_TAP     2
 #define RTEXT_SKIP_STATS (1U << 3) /* RTEXT_FILTER_SKIP_STATS */
 
-/* ---- parse ------------------------------------------------------------------------------------------------------ */
+/* ---- parse ----------------------------------------------------------------------------------------------- */
 
 static void link_parse_tun(const struct nlattr *linkinfo, struct link_info *info)
 {
@@ -58,8 +59,7 @@ static void link_parse_tun(const struct nlattr *linkinfo, struct link_info *info
 static void link_parse_alias(const struct nlattr *alias, struct observed_link *link)
 {
     char text[sizeof NET_ALIAS_PREFIX + UUID_TEXT_SIZE];
-    if (!netlink_text(alias, text, sizeof text) ||
-        strncmp(text, NET_ALIAS_PREFIX, sizeof NET_ALIAS_PREFIX - 1) != 0)
+    if (!netlink_text(alias, text, sizeof text) || strncmp(text, NET_ALIAS_PREFIX, sizeof NET_ALIAS_PREFIX - 1) != 0)
         return;
     link->ours = uuid_parse(text + sizeof NET_ALIAS_PREFIX - 1, &link->uuid) == 0;
 }
@@ -88,7 +88,7 @@ int net_link_parse(const struct nlmsghdr *message, struct link_info *ret_info)
     return 0;
 }
 
-/* ---- look ------------------------------------------------------------------------------------------------------- */
+/* ---- look ------------------------------------------------------------------------------------------------ */
 
 struct link_search {
     struct link_info info;
@@ -103,7 +103,8 @@ static int link_visit(const struct nlmsghdr *message, void *context)
     return error;
 }
 
-int net_link_query(struct net_ns *ns, const char *name, uint32_t ifindex, struct link_info *ret_info, struct err *ret_err)
+int net_link_query(struct net_ns *ns, const char *name, uint32_t ifindex, struct link_info *ret_info,
+                   struct err *ret_err)
 {
     struct netlink_message message;
     struct ifinfomsg head = {.ifi_index = name ? 0 : (int)ifindex};
@@ -113,8 +114,8 @@ int net_link_query(struct net_ns *ns, const char *name, uint32_t ifindex, struct
     if (name)
         netlink_put_text(&message, IFLA_IFNAME, name);
     int error = name ? netlink_request(ns, &message, link_visit, &search, "RTM_GETLINK", ret_err, "no device %s", name)
-                     : netlink_request(ns, &message, link_visit, &search, "RTM_GETLINK", ret_err, "no device with index %u",
-                                       ifindex);
+                     : netlink_request(ns, &message, link_visit, &search, "RTM_GETLINK", ret_err,
+                                       "no device with index %u", ifindex);
     if (error)
         return error;
     /* the kernel also looks among alternative names: such a device is not the one that was meant */
@@ -142,7 +143,7 @@ int net_link_get(struct net_ns *ns, const char *name, struct observed_link *ret_
     return 0;
 }
 
-/* ---- change ------------------------------------------------------------------------------------------------------- */
+/* ---- change ---------------------------------------------------------------------------------------------- */
 
 /* A link's settings as the kernel takes them. */
 struct link_values {
@@ -169,8 +170,8 @@ static int link_apply(struct net_ns *ns, const struct link_info *link, enum link
                                values->mtu);
     case LINK_TXQUEUELEN:
         netlink_put_u32(&message, IFLA_TXQLEN, values->txqueuelen);
-        return netlink_request(ns, &message, NULL, NULL, "RTM_NEWLINK", ret_err, "cannot set the txqueuelen of %s to %u",
-                               name, values->txqueuelen);
+        return netlink_request(ns, &message, NULL, NULL, "RTM_NEWLINK", ret_err,
+                               "cannot set the txqueuelen of %s to %u", name, values->txqueuelen);
     case LINK_MAC:
         netlink_put(&message, IFLA_ADDRESS, values->mac, sizeof values->mac);
         return netlink_request(ns, &message, NULL, NULL, "RTM_NEWLINK", ret_err, "cannot set the mac of %s", name);

@@ -2,9 +2,9 @@
 /*
  * Requests to the kernel, and what comes back.
  *
- * A request carries NLM_F_ACK, so that its reply always ends with one NLMSG_ERROR (0 for success), data or not. A dump ends
- * with NLMSG_DONE, and is drained to it whatever happens, so that the socket is at rest when the next request starts. What a
- * reply of an abandoned request left behind is told by its sequence number and passed over.
+ * A request carries NLM_F_ACK, so that its reply always ends with one NLMSG_ERROR (0 for success), data or not. A dump
+ * ends with NLMSG_DONE, and is drained to it whatever happens, so that the socket is at rest when the next request
+ * starts. What a reply of an abandoned request left behind is told by its sequence number and passed over.
  */
 #include "netlink.h"
 
@@ -18,7 +18,7 @@
 /* The kernel fills up to 32 KiB at a time when it sees that there is room for it (net/netlink: netlink_dump). */
 #define RECEIVE_SIZE 32768
 
-/* ---- a message going out ------------------------------------------------------------------------------------ */
+/* ---- a message going out --------------------------------------------------------------------------------- */
 
 static struct nlmsghdr *message_head(struct netlink_message *message)
 {
@@ -71,7 +71,7 @@ void netlink_nest_end(struct netlink_message *message, struct nlattr *nest)
     mnl_attr_nest_end(message_head(message), nest);
 }
 
-/* ---- a message coming in -------------------------------------------------------------------------------------- */
+/* ---- a message coming in --------------------------------------------------------------------------------- */
 
 void netlink_attrs(const void *bytes, size_t length, const struct nlattr **table, size_t count)
 {
@@ -92,7 +92,8 @@ void netlink_attrs(const void *bytes, size_t length, const struct nlattr **table
     }
 }
 
-bool netlink_message_attrs(const struct nlmsghdr *message, size_t header_size, const struct nlattr **table, size_t count)
+bool netlink_message_attrs(const struct nlmsghdr *message, size_t header_size, const struct nlattr **table,
+                           size_t count)
 {
     size_t offset = NETLINK_HEAD_SIZE + netlink_align(header_size);
     if (message->nlmsg_len < NETLINK_HEAD_SIZE + header_size)
@@ -194,8 +195,8 @@ static void reply_take_done(const struct nlmsghdr *message, struct netlink_reply
     reply_take_text(message, sizeof error, reply);
 }
 
-int netlink_walk(const void *bytes, size_t length, uint32_t sequence, uint32_t port, netlink_visit *visit, void *context,
-                 struct netlink_reply *reply)
+int netlink_walk(const void *bytes, size_t length, uint32_t sequence, uint32_t port, netlink_visit *visit,
+                 void *context, struct netlink_reply *reply)
 {
     const unsigned char *at = bytes;
     while (length > 0) {
@@ -227,7 +228,7 @@ int netlink_walk(const void *bytes, size_t length, uint32_t sequence, uint32_t p
     return 0;
 }
 
-/* ---- asking ------------------------------------------------------------------------------------------------------ */
+/* ---- asking ---------------------------------------------------------------------------------------------- */
 
 static int socket_send(struct net_ns *ns, struct netlink_message *message)
 {

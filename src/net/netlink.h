@@ -14,14 +14,14 @@
 #include <linux/rtnetlink.h>
 
 struct net_ns {
-    int fd;             /* NETLINK_ROUTE, blocking, with a receive timeout */
-    uint32_t port;      /* its own nl_pid */
-    uint32_t sequence;  /* of the last request */
-    bool own;           /* the caller's netns: what is opened without more ado lands there */
+    int fd;            /* NETLINK_ROUTE, blocking, with a receive timeout */
+    uint32_t port;     /* its own nl_pid */
+    uint32_t sequence; /* of the last request */
+    bool own;          /* the caller's netns: what is opened without more ado lands there */
     char name[NETNS_NAME_SIZE];
 };
 
-/* ---- a message going out ------------------------------------------------------------------------------------ */
+/* ---- a message going out --------------------------------------------------------------------------------- */
 
 #define NETLINK_MESSAGE_SIZE 1024 /* all that this module asks for fits; the put functions abort past it */
 
@@ -39,7 +39,7 @@ void netlink_put_text(struct netlink_message *message, uint16_t type, const char
 struct nlattr *netlink_nest_start(struct netlink_message *message, uint16_t type);
 void netlink_nest_end(struct netlink_message *message, struct nlattr *nest);
 
-/* ---- a message coming in -------------------------------------------------------------------------------------- */
+/* ---- a message coming in --------------------------------------------------------------------------------- */
 
 /* Called with each message of a reply that carries data. Not 0 (-errno) ends nothing, but is the result in the end. */
 typedef int netlink_visit(const struct nlmsghdr *message, void *context);
@@ -53,22 +53,23 @@ static inline size_t netlink_align(size_t size)
 
 #define NETLINK_TEXT_SIZE 128
 struct netlink_reply {
-    bool ended;       /* the acknowledgement, or the end of the dump, was there */
-    bool interrupted; /* NLM_F_DUMP_INTR: what was dumped is not one moment's state */
-    int error;        /* the kernel's, negative */
-    int visit_error;  /* the first that a visit returned */
+    bool ended;                   /* the acknowledgement, or the end of the dump, was there */
+    bool interrupted;             /* NLM_F_DUMP_INTR: what was dumped is not one moment's state */
+    int error;                    /* the kernel's, negative */
+    int visit_error;              /* the first that a visit returned */
     char text[NETLINK_TEXT_SIZE]; /* the kernel's own words (extended ack), or "" */
 };
 
-/* Goes through `length` bytes (at an address aligned for nlmsghdr) as they were received, and adds to *reply. Messages of
- * another sequence or port are not ours and are passed over. -EBADMSG where the bytes are not netlink messages. */
-int netlink_walk(const void *bytes, size_t length, uint32_t sequence, uint32_t port, netlink_visit *visit, void *context,
-                 struct netlink_reply *reply);
+/* Goes through `length` bytes (at an address aligned for nlmsghdr) as they were received, and adds to *reply. Messages
+ * of another sequence or port are not ours and are passed over. -EBADMSG where the bytes are not netlink messages. */
+int netlink_walk(const void *bytes, size_t length, uint32_t sequence, uint32_t port, netlink_visit *visit,
+                 void *context, struct netlink_reply *reply);
 
-/* Sets table[type] for each attribute with type < count, and the rest of the table to NULL. The last of a type counts. */
+/* Sets table[type] for each attribute with type < count, and the rest of the table to NULL. Of a type, the last counts. */
 void netlink_attrs(const void *bytes, size_t length, const struct nlattr **table, size_t count);
 /* The same for what follows a message's family header; false where the message is too short to have one. */
-bool netlink_message_attrs(const struct nlmsghdr *message, size_t header_size, const struct nlattr **table, size_t count);
+bool netlink_message_attrs(const struct nlmsghdr *message, size_t header_size, const struct nlattr **table,
+                           size_t count);
 /* The same for what is nested in an attribute (NULL: nothing). */
 void netlink_nested_attrs(const struct nlattr *nest, const struct nlattr **table, size_t count);
 
@@ -80,10 +81,10 @@ bool netlink_bytes(const struct nlattr *attr, void *ret_bytes, size_t size);
 bool netlink_text(const struct nlattr *attr, char *ret_text, size_t size);
 bool netlink_ip(const struct nlattr *attr, int family, struct ip_addr *ret_addr);
 
-/* ---- asking ------------------------------------------------------------------------------------------------------ */
+/* ---- asking ---------------------------------------------------------------------------------------------- */
 
-/* Sends a request and waits for its acknowledgement. `visit` (may be NULL) gets what else the kernel answers. A refusal is
- * put into *ret_err as "<format…> (<the kernel's own words>): <strerror>", with `operation`. */
+/* Sends a request and waits for its acknowledgement. `visit` (may be NULL) gets what else the kernel answers. A refusal
+ * is put into *ret_err as "<format…> (<the kernel's own words>): <strerror>", with `operation`. */
 int netlink_request(struct net_ns *ns, struct netlink_message *message, netlink_visit *visit, void *context,
                     const char *operation, struct err *ret_err, const char *format, ...) PRINTF_LIKE(7, 8);
 
@@ -91,35 +92,36 @@ int netlink_request(struct net_ns *ns, struct netlink_message *message, netlink_
 int netlink_dump(struct net_ns *ns, struct netlink_message *message, netlink_visit *visit, void *context,
                  const char *operation, struct err *ret_err);
 
-/* ---- netns ----------------------------------------------------------------------------------------------------------- */
+/* ---- netns ----------------------------------------------------------------------------------------------- */
 
 /* Makes the calling thread enter a netns; *ret_back is what netns_leave takes. netns_enter_of: the one that the socket
- * lives in, which stays right when another netns was given the name meanwhile; *ret_back is -1 when that is where we are. */
+ * lives in, which stays right when another netns was given the name meanwhile; *ret_back is -1 when that is where we
+ * are. */
 int netns_enter(const char *name, int *ret_back, struct err *ret_err);
 int netns_enter_of(const struct net_ns *ns, int *ret_back, struct err *ret_err);
 void netns_leave(int back);
 
-/* ---- what the kernel shows: each a pure function of one message; -EBADMSG where it is not such a thing ---------------- */
+/* ---- what the kernel shows: each a pure function of one message; -EBADMSG where it is not such a thing ---- */
 
 /*
- * Who may attach to a queue, to the kernel: with an owner set only he, with a group set only its members, with both only
- * who is both, with neither everybody who can open /dev/net/tun. And neither can be taken away again. So "nobody but root"
- * is this number, the last that a uid or gid can be and that nobody has; it is shown as OWNER_NONE.
+ * Who may attach to a queue, to the kernel: with an owner set only he, with a group set only its members, with both
+ * only who is both, with neither everybody who can open /dev/net/tun. And neither can be taken away again. So "nobody
+ * but root" is this number, the last that a uid or gid can be and that nobody has; it is shown as OWNER_NONE.
  */
 #define TUN_OWNER_NOBODY (UINT32_MAX - 1)
 
 struct link_info {
-    struct observed_link link;  /* without master, addresses and routes */
-    uint32_t master_ifindex;    /* 0: none */
-    uint32_t queue_count;       /* attached and detached, multi-queue only */
+    struct observed_link link; /* without master, addresses and routes */
+    uint32_t master_ifindex;   /* 0: none */
+    uint32_t queue_count;      /* attached and detached, multi-queue only */
 };
 int net_link_parse(const struct nlmsghdr *message, struct link_info *ret_info);
 
 struct address_info {
     uint32_t ifindex;
-    uint32_t flags;             /* IFA_F_* */
+    uint32_t flags; /* IFA_F_* */
     bool has_protocol;
-    uint8_t protocol;           /* IFA_PROTO */
+    uint8_t protocol;                /* IFA_PROTO */
     struct observed_address address; /* `ours` and `by_kernel` by net_address_classify */
 };
 int net_address_parse(const struct nlmsghdr *message, int family, struct address_info *ret_info);
@@ -127,14 +129,15 @@ int net_address_parse(const struct nlmsghdr *message, int family, struct address
 void net_address_classify(struct address_info *info, bool keeps_protocol);
 
 struct route_info {
-    uint32_t ifindex;           /* 0 where the route is unattached */
+    uint32_t ifindex; /* 0 where the route is unattached */
     struct route route;
 };
 /* -ENOENT: a route, but none that we could have made (another protocol, cached, several next hops, …). */
 int net_route_parse(const struct nlmsghdr *message, int family, struct route_info *ret_info);
 
 /* One link, by name, or by ifindex where name is NULL. -ENODEV. */
-int net_link_query(struct net_ns *ns, const char *name, uint32_t ifindex, struct link_info *ret_info, struct err *ret_err);
+int net_link_query(struct net_ns *ns, const char *name, uint32_t ifindex, struct link_info *ret_info,
+                   struct err *ret_err);
 /* net_link_stats by RTM_GETLINK, for kernels without RTM_GETSTATS. */
 int net_link_stats_of_link(struct net_ns *ns, uint32_t ifindex, struct link_stats *ret_stats);
 

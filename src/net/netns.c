@@ -2,9 +2,9 @@
 /*
  * Network namespaces, and the netlink socket that lives in one.
  *
- * A socket (and an open /dev/net/tun) belongs to the netns that its opener was in at that moment, for ever. So the thread
- * enters the netns for one call and comes back. If it could not come back, everything it did from then on would happen to
- * the wrong network: it aborts.
+ * A socket (and an open /dev/net/tun) belongs to the netns that its opener was in at that moment, for ever. So the
+ * thread enters the netns for one call and comes back. If it could not come back, everything it did from then on would
+ * happen to the wrong network: it aborts.
  */
 #include "netlink.h"
 
@@ -25,9 +25,9 @@
 #define NETLINK_GET_STRICT_CHK 12
 #endif
 
-#define NETNS_DIRECTORY "/run/netns"
-#define NETNS_HERE "/proc/thread-self/ns/net"
-#define RECEIVE_TIMEOUT_S 10
+#define NETNS_DIRECTORY      "/run/netns"
+#define NETNS_HERE           "/proc/thread-self/ns/net"
+#define RECEIVE_TIMEOUT_S    10
 #define RECEIVE_BUFFER_BYTES (1 << 20)
 
 /* Enters the netns of an open nsfs file. */

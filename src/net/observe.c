@@ -3,8 +3,8 @@
  * One look at a netns: five dumps (links; addresses and routes of each family), put together by ifindex.
  *
  * A dump is not a moment's state: when the kernel says that it was interrupted, the whole look is thrown away and taken
- * again, since what is missing from such a dump must never be taken for gone. Between two dumps things may change as well;
- * what then belongs to no link is dropped, and the event that comes with the change makes the caller look again.
+ * again, since what is missing from such a dump must never be taken for gone. Between two dumps things may change as
+ * well; what then belongs to no link is dropped, and the event that comes with the change makes the caller look again.
  */
 #include "netlink.h"
 
@@ -17,8 +17,8 @@
 #include <sys/utsname.h>
 #include <time.h>
 
-#define OBSERVE_TRIES 10
-#define OBSERVE_WAIT_MS 2 /* more with each try: about 90 ms in all */
+#define OBSERVE_TRIES    10
+#define OBSERVE_WAIT_MS  2 /* more with each try: about 90 ms in all */
 #define RTEXT_SKIP_STATS (1U << 3)
 
 struct look {
@@ -39,7 +39,7 @@ static void look_done(struct look *look)
     memset(look, 0, sizeof *look);
 }
 
-/* ---- the dumps ---------------------------------------------------------------------------------------------------- */
+/* ---- the dumps ------------------------------------------------------------------------------------------- */
 
 static int look_visit_link(const struct nlmsghdr *message, void *context)
 {
@@ -101,7 +101,8 @@ static int look_take(struct look *look, struct net_ns *ns, struct err *ret_err)
     return error;
 }
 
-/* Linux keeps IFA_PROTO since 5.18, and others have it from there; a kernel that shows one keeps it, whatever its number. */
+/* Linux keeps IFA_PROTO since 5.18, and others have it from there; a kernel that shows one keeps it, whatever its
+ * number. */
 static bool look_keeps_protocol(const struct look *look)
 {
     for (size_t i = 0; i < look->address_count; i++) {
@@ -114,7 +115,7 @@ static bool look_keeps_protocol(const struct look *look)
            (major > 5 || (major == 5 && minor >= 18));
 }
 
-/* ---- putting together -------------------------------------------------------------------------------------------------- */
+/* ---- putting together ------------------------------------------------------------------------------------ */
 
 static int link_compare(const void *a, const void *b)
 {

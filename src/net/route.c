@@ -3,10 +3,10 @@
  * Routes: what RTM_NEWROUTE shows of one, adding and deleting.
  *
  * Two routes are the same to the kernel when destination, table and metric are (TOS aside, which ours have none of): it
- * refuses the second with EEXIST, through whichever device. A delete names all of ours that the kernel will compare, so that
- * nobody else's route of the same destination goes instead. What it does not compare: IPv4 takes a metric of 0 for "any", so
- * when the route with metric 0 is gone already, a twin of ours with another metric, on the same device, goes; IPv6 does not
- * look at the type, so a route without a device is deleted as one on lo, where the kernel shows it.
+ * refuses the second with EEXIST, through whichever device. A delete names all of ours that the kernel will compare, so
+ * that nobody else's route of the same destination goes instead. What it does not compare: IPv4 takes a metric of 0 for
+ * "any", so when the route with metric 0 is gone already, a twin of ours with another metric, on the same device, goes;
+ * IPv6 does not look at the type, so a route without a device is deleted as one on lo, where the kernel shows it.
  */
 #include "netlink.h"
 

@@ -3,8 +3,8 @@
  * TUN/TAP devices (drivers/net/tun.c).
  *
  * TUNSETIFF finds the device by its name, or makes it: without IFF_TUN_EXCL nothing says which of the two it was. So
- *   - creating sets IFF_TUN_EXCL, and makes the device persistent only when all else is done: until then it goes with the
- *     last descriptor, and neither an error nor a crash on the way leaves anything;
+ *   - creating sets IFF_TUN_EXCL, and makes the device persistent only when all else is done: until then it goes
+ *     with the last descriptor, and neither an error nor a crash on the way leaves anything;
  *   - attaching looks first, and afterwards asks the descriptor itself: a device that TUNSETIFF has just made is not
  *     persistent, and goes again with the descriptor.
  */
@@ -70,8 +70,8 @@ static int queue_fds_attach(const struct queue_fds *queues, const char *name, un
     return 0;
 }
 
-/* Whether each of them is (still) a queue of the device `name`, and has `flags`. IFF_NO_PI is not looked at: TUNGETIFF uses
- * its bit for something else, too (IFF_NOFILTER), and shows it always. */
+/* Whether each of them is (still) a queue of the device `name`, and has `flags`. IFF_NO_PI is not looked at: TUNGETIFF
+ * uses its bit for something else, too (IFF_NOFILTER), and shows it always. */
 static bool queue_fds_are_of(const struct queue_fds *queues, const char *name, unsigned flags)
 {
     flags &= ~(unsigned)IFF_NO_PI;
@@ -117,13 +117,13 @@ int net_tun_set_group(int queue_fd, uint32_t group, struct err *ret_err)
     return 0;
 }
 
-/* ---- create ------------------------------------------------------------------------------------------------------- */
+/* ---- create ---------------------------------------------------------------------------------------------- */
 
 static int tun_name_in_use(struct net_ns *ns, const struct device_key *key, struct err *ret_err)
 {
     struct link_info info;
-    bool same = net_link_query(ns, key->name, 0, &info, NULL) == 0 && info.link.ours &&
-                uuid_equal(&info.link.uuid, &key->uuid);
+    bool same =
+        net_link_query(ns, key->name, 0, &info, NULL) == 0 && info.link.ours && uuid_equal(&info.link.uuid, &key->uuid);
     int error = err_set(ret_err, -EEXIST, same ? ERR_ALREADY_EXISTS : ERR_FOREIGN_DEVICE, "/name",
                         same ? "the device %s exists already" : "a device %s exists, and is not ours", key->name);
     if (ret_err) {
@@ -169,8 +169,8 @@ static int tun_set_up(struct net_ns *ns, const struct device_key *key, const str
         error = net_tun_set_owner(fd, create->owner, ret_err);
     if (!error && create->group != OWNER_NONE)
         error = net_tun_set_group(fd, create->group, ret_err);
-    /* with one of them set the other must not be, or nobody is both. In a user namespace this number may stand for no one
-     * at all (EINVAL): the device is then that namespace's, and open to whom it gave /dev/net/tun */
+    /* with one of them set the other must not be, or nobody is both. In a user namespace this number may stand for no
+     * one at all (EINVAL): the device is then that namespace's, and open to whom it gave /dev/net/tun */
     if (!error && create->owner == OWNER_NONE && create->group == OWNER_NONE &&
         net_tun_set_owner(fd, OWNER_NONE, NULL) != -EINVAL)
         error = net_tun_set_owner(fd, OWNER_NONE, ret_err);
@@ -190,8 +190,8 @@ int net_tun_create(struct net_ns *ns, const struct device_key *key, const struct
                    uint32_t *ret_ifindex, struct err *ret_err)
 {
     CLEANUP(queue_fds_done) struct queue_fds queues = {.count = 0};
-    unsigned flags = IFF_NO_PI | (create->kind == DEVICE_TAP ? IFF_TAP : IFF_TUN) |
-                     (create->queues > 1 ? IFF_MULTI_QUEUE : 0);
+    unsigned flags =
+        IFF_NO_PI | (create->kind == DEVICE_TAP ? IFF_TAP : IFF_TUN) | (create->queues > 1 ? IFF_MULTI_QUEUE : 0);
     uint32_t ifindex;
     /* the kernel would expand a '%d', cut a long name and invent one for "" */
     if (!device_name_is_valid(key->name))
@@ -221,7 +221,7 @@ int net_tun_create(struct net_ns *ns, const struct device_key *key, const struct
     return 0;
 }
 
-/* ---- attach ------------------------------------------------------------------------------------------------------- */
+/* ---- attach ---------------------------------------------------------------------------------------------- */
 
 static int tun_find(struct net_ns *ns, const struct device_key *key, struct link_info *ret_info, struct err *ret_err)
 {
@@ -229,12 +229,13 @@ static int tun_find(struct net_ns *ns, const struct device_key *key, struct link
     if (error)
         return error;
     if (!ret_info->link.ours || !uuid_equal(&ret_info->link.uuid, &key->uuid) || ret_info->link.kind == OBSERVED_OTHER)
-        return err_set_kernel(ret_err, -ENODEV, "RTM_GETLINK", "the device %s is not the one that was meant", key->name);
+        return err_set_kernel(ret_err, -ENODEV, "RTM_GETLINK", "the device %s is not the one that was meant",
+                              key->name);
     return 0;
 }
 
-int net_tun_attach(struct net_ns *ns, const struct device_key *key, uint32_t queues, int *ret_fds, uint32_t *ret_ifindex,
-                   struct err *ret_err)
+int net_tun_attach(struct net_ns *ns, const struct device_key *key, uint32_t queues, int *ret_fds,
+                   uint32_t *ret_ifindex, struct err *ret_err)
 {
     CLEANUP(queue_fds_done) struct queue_fds opened = {.count = 0};
     struct link_info before, after;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * With NETLINK_GET_STRICT_CHK a dump of routes can be asked for by protocol, and the kernel sends no others: a look at a
- * router with a full table costs what ours cost. And an extended ack says in words why a route was refused.
+ * With NETLINK_GET_STRICT_CHK a dump of routes can be asked for by protocol, and the kernel sends no others: a look at
+ * a router with a full table costs what ours cost. And an extended ack says in words why a route was refused.
  */
 #include "platform.h"
 

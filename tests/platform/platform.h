@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the programs here share: each proves facts about the kernel that the code relies on, and says them as it does. */
+/* What the programs here share: each proves facts about the kernel that the code relies on, and says them as it does.
+ */
 #ifndef TUNWRIGHT_TEST_PLATFORM_H
 #define TUNWRIGHT_TEST_PLATFORM_H
 
@@ -144,7 +145,8 @@ static inline int platform_send(const char *to, char byte)
     return error;
 }
 
-/* Reads until there is nothing; says how many of the packets were IPv4 UDP datagrams of platform_send's, in their order. */
+/* Reads until there is nothing; says how many of the packets were IPv4 UDP datagrams of platform_send's, in their
+ * order. */
 static inline int platform_read_datagrams(int fd, char first)
 {
     unsigned char packet[2048];
@@ -153,7 +155,8 @@ static inline int platform_read_datagrams(int fd, char first)
         ssize_t length = read(fd, packet, sizeof packet);
         if (length <= 0)
             return count;
-        if (length == 29 && packet[0] == 0x45 && packet[9] == IPPROTO_UDP && packet[28] == (unsigned char)(first + count))
+        if (length == 29 && packet[0] == 0x45 && packet[9] == IPPROTO_UDP &&
+            packet[28] == (unsigned char)(first + count))
             count++;
     }
 }

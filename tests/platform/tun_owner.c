@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who may attach a queue. A multi-queue device with neither owner nor group is open to everybody who can open /dev/net/tun
- * (0666 with udev's rules), who then gets a share of its packets; and neither can be taken away again. So net_tun_create
- * sets an owner that nobody is.
+ * Who may attach a queue. A multi-queue device with neither owner nor group is open to everybody who can open
+ * /dev/net/tun (0666 with udev's rules), who then gets a share of its packets; and neither can be taken away again. So
+ * net_tun_create sets an owner that nobody is.
  */
 #include "platform.h"
 
@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 
 #define NOBODY_AT_ALL 4294967294UL
-#define FLAGS (IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE)
+#define FLAGS         (IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE)
 
 /* What TUNSETIFF answers to a process of that uid and gid: 0 or a negative errno. The descriptor is opened before. */
 static int attach_as(unsigned uid, unsigned gid)

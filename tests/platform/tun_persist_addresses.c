@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A persistent device outlives its last descriptor, with its addresses and routes: what tunwright-netd finds after a crash. */
+/* A persistent device outlives its last descriptor, with its addresses and routes: what tunwright-netd finds after a
+ * crash. */
 #include "platform.h"
 
 #include <ifaddrs.h>

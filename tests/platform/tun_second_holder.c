@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A queue descriptor that was passed on is the same queue: when the process that made it dies, carrier and waiting packets
- * stay. tunwright-netd holds one beside each worker for that reason.
+ * A queue descriptor that was passed on is the same queue: when the process that made it dies, carrier and waiting
+ * packets stay. tunwright-netd holds one beside each worker for that reason.
  */
 #include "platform.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Scripts of steps with what a kernel answers to each. test_fake.c runs them against the kernel in memory, test_net.c against
- * the real one and the one in memory side by side, and compares what both show after every step.
+ * Scripts of steps with what a kernel answers to each. test_fake.c runs them against the kernel in memory, test_net.c
+ * against the real one and the one in memory side by side, and compares what both show after every step.
  *
  * A line is "<device> <verb> <arguments>"; the devices are tun…, tap….
  */
@@ -61,11 +61,8 @@ static const struct script_line SCRIPT_DEVICES[] = {
 };
 
 static const struct script_line SCRIPT_BRIDGE[] = {
-    {"tap0 create", 0},
-    {"tun0 create", 0},
-    {"tun0 master br0", EINVAL},
-    {"tap0 master br0", 0},
-    {"tap0 master none", 0},
+    {"tap0 create", 0},     {"tun0 create", 0},      {"tun0 master br0", EINVAL},
+    {"tap0 master br0", 0}, {"tap0 master none", 0},
 };
 
 static const struct script_line SCRIPT_ADDRESSES[] = {
@@ -256,7 +253,7 @@ static inline bool script_step(const char *text, struct step *ret_step)
                 step.route.metric = script_number(value);
             else if (strcmp(word[i], "table") == 0)
                 step.route.table = script_number(value);
-            else if (strcmp(word[i], "via") == 0 ? ip_addr_parse(value, &step.route.via)
+            else if (strcmp(word[i], "via") == 0      ? ip_addr_parse(value, &step.route.via)
                      : strcmp(word[i], "source") == 0 ? ip_addr_parse(value, &step.route.source)
                                                       : route_type_parse(value, &step.route.type))
                 return false;

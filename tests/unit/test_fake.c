@@ -217,9 +217,12 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scripts),        cmocka_unit_test(test_link_local),
-        cmocka_unit_test(test_names_are_not_taken_over), cmocka_unit_test(test_observe_copies),
-        cmocka_unit_test(test_workers),        cmocka_unit_test(test_faults_and_events),
+        cmocka_unit_test(test_scripts),
+        cmocka_unit_test(test_link_local),
+        cmocka_unit_test(test_names_are_not_taken_over),
+        cmocka_unit_test(test_observe_copies),
+        cmocka_unit_test(test_workers),
+        cmocka_unit_test(test_faults_and_events),
         cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

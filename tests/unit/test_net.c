@@ -35,7 +35,7 @@ static struct net_ns *ns;
         }                                                                                                              \
     } while (0)
 
-/* ---- the namespace ------------------------------------------------------------------------------------------------ */
+/* ---- the namespace --------------------------------------------------------------------------------------- */
 
 static int make_bridge(const char *name)
 {
@@ -83,7 +83,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- steps as netd carries them out --------------------------------------------------------------------------------- */
+/* ---- steps as netd carries them out ---------------------------------------------------------------------- */
 
 #define HELD_MAX 16
 static struct held {
@@ -175,7 +175,7 @@ static int real_apply(const struct step *step, struct err *err)
     }
 }
 
-/* ---- side by side ------------------------------------------------------------------------------------------------------ */
+/* ---- side by side ---------------------------------------------------------------------------------------- */
 
 static void compare_addresses(const char *line, const struct observed_link *real, const struct observed_link *fake)
 {
@@ -238,8 +238,8 @@ static void compare(const char *line, const struct observed *real, const struct 
             r->carrier != f->carrier || r->multi_queue != f->multi_queue || r->mtu != f->mtu ||
             r->txqueuelen != f->txqueuelen || strcmp(r->master, f->master) != 0)
             fail_msg("%s: %s is kind %d up %d carrier %d multi %d mtu %u qlen %u master %s, not %d %d %d %d %u %u %s",
-                     line, f->name, r->kind, r->up, r->carrier, r->multi_queue, r->mtu, r->txqueuelen, r->master, f->kind,
-                     f->up, f->carrier, f->multi_queue, f->mtu, f->txqueuelen, f->master);
+                     line, f->name, r->kind, r->up, r->carrier, r->multi_queue, r->mtu, r->txqueuelen, r->master,
+                     f->kind, f->up, f->carrier, f->multi_queue, f->mtu, f->txqueuelen, f->master);
         if (r->owner != f->owner || r->group != f->group)
             fail_msg("%s: %s belongs to %u:%u, not %u:%u", line, f->name, r->owner, r->group, f->owner, f->group);
         /* 0a: the fake's stand-in for a random one */
@@ -344,7 +344,7 @@ static void test_script_unattached(void **state)
     run_script(SCRIPT_UNATTACHED, ARRAY_SIZE(SCRIPT_UNATTACHED));
 }
 
-/* ---- what a script cannot say ------------------------------------------------------------------------------------------- */
+/* ---- what a script cannot say ---------------------------------------------------------------------------- */
 
 static void apply_line(const char *text)
 {
@@ -508,7 +508,8 @@ static void test_stats(void **state)
     apply_line("tun0 up");
     struct observed_link link;
     assert_int_equal(net_link_get(ns, "tun0", &link, NULL), 0);
-    /* an IPv4 head, from nobody to nobody: counted, and dropped further up. All of its bytes are: no packet information */
+    /* an IPv4 head, from nobody to nobody: counted, and dropped further up. All of its bytes are: no packet information
+     */
     static const uint8_t packet[28] = {0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 1, 1, 1, 10, 1, 1, 2};
     struct link_stats before, stats, of_link;
     assert_int_equal(net_link_stats(ns, link.ifindex, &before), 0);
@@ -534,8 +535,13 @@ static void test_events(void **state)
 {
     (void)state;
     NEEDS_KERNEL();
-    static const char *const lines[] = {"tun0 create", "tun0 up", "tun0 address+ 10.0.0.1/24", "tun0 route+ 10.9.0.0/16",
-                                        "tun0 address+ fd00::1/64", "tun0 route+ fd09::/16 metric 1024", "tun0 delete"};
+    static const char *const lines[] = {"tun0 create",
+                                        "tun0 up",
+                                        "tun0 address+ 10.0.0.1/24",
+                                        "tun0 route+ 10.9.0.0/16",
+                                        "tun0 address+ fd00::1/64",
+                                        "tun0 route+ fd09::/16 metric 1024",
+                                        "tun0 delete"};
     int fd = -1;
     assert_int_equal(net_events_open("", &fd, NULL), 0);
     assert_false(net_events_drain(fd));
@@ -556,7 +562,7 @@ static void test_events(void **state)
     close(fd);
 }
 
-/* ---- many, and in motion --------------------------------------------------------------------------------------------------- */
+/* ---- many, and in motion --------------------------------------------------------------------------------- */
 
 static void test_many(void **state)
 {
@@ -592,8 +598,8 @@ static void test_many(void **state)
     }
 }
 
-/* Another process adds and deletes addresses without pause. There are enough of ours that a dump comes in several parts, so
- * that it is interrupted again and again; a look that is answered must be whole. */
+/* Another process adds and deletes addresses without pause. There are enough of ours that a dump comes in several
+ * parts, so that it is interrupted again and again; a look that is answered must be whole. */
 static void test_churn(void **state)
 {
     (void)state;
@@ -614,7 +620,8 @@ static void test_churn(void **state)
         struct net_ns *own = NULL;
         struct observed_link lo;
         struct ip_prefix address;
-        if (net_ns_open("", &own, NULL) || net_link_get(own, "lo", &lo, NULL) || ip_prefix_parse("10.70.0.1/32", &address))
+        if (net_ns_open("", &own, NULL) || net_link_get(own, "lo", &lo, NULL) ||
+            ip_prefix_parse("10.70.0.1/32", &address))
             _exit(1);
         int64_t end = clock_monotonic_ns() + 20 * NSEC_PER_SEC;
         while (getppid() != 1 && clock_monotonic_ns() < end) {
@@ -658,7 +665,7 @@ static void test_churn(void **state)
     assert_true(whole > 0);
 }
 
-/* ---- netns ---------------------------------------------------------------------------------------------------------------- */
+/* ---- netns ----------------------------------------------------------------------------------------------- */
 
 static bool make_netns(const char *path)
 {

@@ -15,9 +15,9 @@
 #include <cmocka.h>
 
 #define SEQUENCE 7
-#define PORT 4242
+#define PORT     4242
 
-/* ---- walk ---------------------------------------------------------------------------------------------------------- */
+/* ---- walk ------------------------------------------------------------------------------------------------ */
 
 struct pile {
     _Alignas(struct nlmsghdr) unsigned char bytes[2048];
@@ -175,7 +175,7 @@ static void test_walk_malformed(void **state)
     }
 }
 
-/* ---- attributes ------------------------------------------------------------------------------------------------------ */
+/* ---- attributes ------------------------------------------------------------------------------------------ */
 
 static void test_attributes(void **state)
 {
@@ -206,7 +206,7 @@ static void test_attributes(void **state)
     assert_null(table[IFLA_MTU]);
 }
 
-/* ---- links ------------------------------------------------------------------------------------------------------------ */
+/* ---- links ----------------------------------------------------------------------------------------------- */
 
 static int parse_alias(const char *alias, struct link_info *info)
 {
@@ -268,7 +268,7 @@ static void test_link_refused(void **state)
     assert_int_equal(net_link_parse(nlh, &info), -EBADMSG);
 }
 
-/* ---- addresses ---------------------------------------------------------------------------------------------------------- */
+/* ---- addresses ------------------------------------------------------------------------------------------- */
 
 struct address_case {
     const char *address;
@@ -290,7 +290,7 @@ static void test_address_classes(void **state)
         {"fd00::1", IFA_F_PERMANENT, 84, true, true, false},
         {"fd00::1", IFA_F_PERMANENT, 4, true, false, false},
         {"fd00::1", IFA_F_PERMANENT, -1, false, true, false},
-        {"fd00::1", 0, 2, true, false, true},                                /* SLAAC */
+        {"fd00::1", 0, 2, true, false, true}, /* SLAAC */
         {"fd00::1", 0, -1, false, false, true},
         {"fd00::1", IFA_F_TEMPORARY, -1, false, false, true},
         {"fd00::1", IFA_F_PERMANENT | IFA_F_MANAGETEMPADDR, -1, false, false, true},
@@ -336,7 +336,8 @@ static void test_address_parse(void **state)
     assert_int_equal(net_address_parse(nlh, AF_INET, &info), -EBADMSG);
 
     /* IFA_F_TEMPORARY is the same bit as IFA_F_SECONDARY */
-    head = (struct ifaddrmsg){.ifa_family = AF_INET6, .ifa_prefixlen = 64, .ifa_index = 5, .ifa_flags = IFA_F_TEMPORARY};
+    head =
+        (struct ifaddrmsg){.ifa_family = AF_INET6, .ifa_prefixlen = 64, .ifa_index = 5, .ifa_flags = IFA_F_TEMPORARY};
     nlh = netlink_message_start(&message, RTM_NEWADDR, 0, &head, sizeof head);
     netlink_put(&message, IFA_ADDRESS, (uint8_t[16]){0xfd}, 16);
     netlink_put_u32(&message, IFA_FLAGS, IFA_F_TEMPORARY | IFA_F_TENTATIVE | IFA_F_DADFAILED);
@@ -345,7 +346,7 @@ static void test_address_parse(void **state)
     assert_true(info.address.tentative && info.address.failed);
 }
 
-/* ---- routes --------------------------------------------------------------------------------------------------------------- */
+/* ---- routes ---------------------------------------------------------------------------------------------- */
 
 static struct nlmsghdr *route_start(struct netlink_message *message, const struct rtmsg *head)
 {
