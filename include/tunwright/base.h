@@ -165,8 +165,9 @@ void buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Returns owned text (never NULL unless memory ran out) and empties b. */
 char *buf_take(struct buf *b);
 
-/* Makes room for one more of `size` bytes in *items, doubling; 0 or -ENOMEM. */
-int array_grow(void **items, size_t *capacity, size_t count, size_t size);
+/* Makes room for one more of `size` bytes in an array, doubling; 0 or -ENOMEM. `items_at` is the address of the pointer to
+ * the array, of whatever type: it is read and written as bytes. */
+int array_grow(void *items_at, size_t *capacity, size_t count, size_t size);
 
 /* ---- random and uuid ----------------------------------------------------------------------------- */
 

@@ -155,15 +155,17 @@ char *buf_take(struct buf *b)
     return text;
 }
 
-int array_grow(void **items, size_t *capacity, size_t count, size_t size)
+int array_grow(void *items_at, size_t *capacity, size_t count, size_t size)
 {
     if (count < *capacity)
         return 0;
     size_t wanted = *capacity ? *capacity * 2 : 8;
-    void *grown = reallocarray(*items, wanted, size);
-    if (!grown)
+    void *items;
+    memcpy(&items, items_at, sizeof items);
+    items = reallocarray(items, wanted, size);
+    if (!items)
         return -ENOMEM;
-    *items = grown;
+    memcpy(items_at, &items, sizeof items);
     *capacity = wanted;
     return 0;
 }
