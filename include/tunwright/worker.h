@@ -45,7 +45,7 @@
 enum drop_reason {
     DROP_NO_PEER,         /* from the device, and there is nobody to send it to */
     DROP_UNKNOWN_SOURCE,  /* from the wire, not from the peer's address and port */
-    DROP_TOO_BIG,         /* does not fit the path's MTU and could not be answered or fragmented otherwise */
+    DROP_TOO_BIG,         /* does not fit the path's MTU and may not be fragmented; answered with ICMP where that may be */
     DROP_MALFORMED,       /* lengths or headers that contradict each other, or that are not what the device carries */
     DROP_UNAUTHENTICATED,
     DROP_REPLAYED,

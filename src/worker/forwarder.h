@@ -24,7 +24,7 @@ struct forwarder_type {
     uint32_t sockets; /* how many it takes */
     /* Makes ready what it needs beside the configuration. */
     int (*init)(struct forwarder *forwarder, struct err *ret_err);
-    /* One packet in forwarder->packet, in device_in already: it is sent on, answered or dropped, and counted as that. */
+    /* One packet in forwarder->packet, in device_in already: sent on, answered or dropped, and counted as that. */
     void (*from_device)(struct forwarder *forwarder, size_t queue, size_t length);
     /* Receives one datagram. -EAGAIN: none was waiting. */
     int (*from_wire)(struct forwarder *forwarder);

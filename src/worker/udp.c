@@ -116,6 +116,8 @@ static enum drop_reason udp_too_big(struct forwarder *forwarder, size_t queue, c
         counter_pair_add(&forwarder->counters->wire_out, length);
         return PACKET_FORWARD;
     }
+    if (view->version == 6 && mtu < IPV6_MTU_LEAST)
+        mtu = IPV6_MTU_LEAST; /* which will be fragmented outside, as above */
     udp_answer_too_big(forwarder, queue, view, mtu);
     return DROP_TOO_BIG;
 }

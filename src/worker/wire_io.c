@@ -99,9 +99,9 @@ static int wire_set_options(int fd, sa_family_t family, struct err *ret_err)
     return 0;
 }
 
-/* The routing table tells what it knows of a path to connected sockets only. Ours cannot be one for a moment: an IPv6 socket
- * stays deaf to all but that peer when it is disconnected again (__udp_disconnect leaves sk_v6_daddr as it is), and others
- * are to be counted. So another one asks, if it lives in the same network namespace; nothing is sent. */
+/* The routing table tells what it knows of a path to connected sockets only. Ours cannot be one for a moment: an IPv6
+ * socket stays deaf to all but that peer when it is disconnected again (__udp_disconnect leaves sk_v6_daddr as it is),
+ * and others are to be counted. So another one asks, if it lives in the same network namespace; nothing is sent. */
 static void wire_ask_path_mtu(struct wire *wire, const struct endpoint *local)
 {
     const struct endpoint source = {.addr = local->addr};
@@ -290,12 +290,18 @@ static int wire_send_once(const struct wire *wire, const struct iovec *parts, si
     return 0;
 }
 
+/* Full for now; says nothing about the path. */
+static bool wire_is_busy(int error)
+{
+    return error == -EAGAIN || error == -ENOBUFS || error == -ENOMEM;
+}
+
 int wire_send(struct wire *wire, const struct iovec *parts, size_t part_count, uint8_t tos)
 {
     size_t length = 0;
     int r = wire_send_once(wire, parts, part_count, tos);
 
-    if (r == 0 || r == -EAGAIN || r == -ENOBUFS || r == -ENOMEM)
+    if (r == 0 || wire_is_busy(r))
         return r;
     /* The error may be an earlier packet's: then this one has not been tried yet. */
     if (wire_errors_drain(wire) > 0) {
@@ -307,7 +313,7 @@ int wire_send(struct wire *wire, const struct iovec *parts, size_t part_count, u
         if (r < 0)
             wire_errors_drain(wire);
     }
-    if (r < 0 && r != -EMSGSIZE && r != -EAGAIN)
+    if (r < 0 && r != -EMSGSIZE && !wire_is_busy(r))
         wire_note_error(wire, -r);
     return r;
 }
