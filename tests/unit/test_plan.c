@@ -636,6 +636,57 @@ static void test_best_effort(void **state)
     fake->kernel.ops->close(&fake->kernel);
 }
 
+/* A kernel that still looks for duplicates of an address when it is first asked to make it a route's source. */
+static struct kernel_fake *tentative_fake;
+static unsigned tentative_refusals;
+
+static int tentative_apply(struct kernel *kernel, const struct step *step, struct err *ret_err)
+{
+    (void)kernel;
+    if (step->kind == STEP_ROUTE_ADD && tentative_refusals > 0) {
+        tentative_refusals--;
+        return err_set_kernel(ret_err, -EINVAL, "RTM_NEWROUTE", "invalid source address");
+    }
+    return tentative_fake->kernel.ops->apply(&tentative_fake->kernel, step, ret_err);
+}
+
+static int tentative_observe(struct kernel *kernel, const char *const *netns, size_t count, struct observed *ret_observed,
+                             struct err *ret_err)
+{
+    (void)kernel;
+    return tentative_fake->kernel.ops->observe(&tentative_fake->kernel, netns, count, ret_observed, ret_err);
+}
+
+static void test_tentative_source(void **state)
+{
+    static const struct kernel_ops ops = {.apply = tentative_apply, .observe = tentative_observe};
+    struct kernel kernel = {.ops = &ops};
+    CLEANUP(device_done) struct device *tap = with(
+        "{'name':'tap0','kind':'tap','addresses':['fd00:3::11/64'],'routes':[{'to':'fd09::/32','source':'fd00:3::11'}]}");
+    CLEANUP(device_done) struct device *elsewhere =
+        with("{'name':'tap0','kind':'tap','routes':[{'to':'fd09::/32','source':'fd00:3::11'}]}");
+    struct converge_item item = {.wanted = wanted_of(tap, NULL, 1)};
+    struct observed observed;
+    int64_t begun_ns;
+
+    (void)state;
+    tentative_fake = kernel_of_test();
+    tentative_refusals = 3;
+    look(tentative_fake, &observed);
+    assert_int_equal(converge(&kernel, &item, 1, CONVERGE_ATOMIC, &observed, NULL), 0);
+    assert_int_equal(tentative_refusals, 0);
+
+    tentative_refusals = 1; /* an address that it does not have will not come of waiting */
+    item = (struct converge_item){.wanted = wanted_of(elsewhere, tap, 1)};
+    lead(tentative_fake, NULL, tap);
+    assert_int_equal(converge_look(&kernel, &item, 1, &observed, NULL), 0);
+    begun_ns = clock_monotonic_ns();
+    assert_int_equal(converge(&kernel, &item, 1, CONVERGE_ATOMIC, &observed, NULL), -EINVAL);
+    assert_true(clock_monotonic_ns() - begun_ns < 2 * NSEC_PER_SEC);
+    observed_done(&observed);
+    tentative_fake->kernel.ops->close(&tentative_fake->kernel);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -654,6 +705,7 @@ int main(void)
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_blame),
         cmocka_unit_test(test_best_effort),
+        cmocka_unit_test(test_tentative_source),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
