@@ -222,6 +222,7 @@ int net_link_set_alias(struct net_ns *ns, uint32_t ifindex, const struct uuid *u
 int net_link_delete(struct net_ns *ns, uint32_t ifindex, struct err *ret_err);
 int net_address_add(struct net_ns *ns, uint32_t ifindex, const struct ip_prefix *address, struct err *ret_err);
 int net_address_delete(struct net_ns *ns, uint32_t ifindex, const struct ip_prefix *address, struct err *ret_err);
+/* -EAGAIN: its IPv6 source is still tentative (on tap for up to 2 s after the address was added, or the device set up). */
 int net_route_add(struct net_ns *ns, uint32_t ifindex, const struct route *route, struct err *ret_err);
 int net_route_delete(struct net_ns *ns, uint32_t ifindex, const struct route *route, struct err *ret_err);
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fake kernel's routes. Unlike the real one it knows no routing rules, and on a tap it makes nobody wait for
- * duplicate address detection: the real one refuses (EINVAL) a route whose source is an IPv6 address that is still
- * tentative.
+ * The fake kernel's routes. Unlike the real one it knows no routing rules, and makes nobody wait for duplicate address
+ * detection: the real one refuses a route whose source is an IPv6 address that is still tentative (see net_route_add).
  */
 #include "fake.h"
 #include "fake_table.h"

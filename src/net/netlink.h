@@ -65,7 +65,7 @@ struct netlink_reply {
 int netlink_walk(const void *bytes, size_t length, uint32_t sequence, uint32_t port, netlink_visit *visit,
                  void *context, struct netlink_reply *reply);
 
-/* Sets table[type] for each attribute with type < count, and the rest of the table to NULL. Of a type, the last counts. */
+/* Sets table[type] for each attribute with type < count, and the rest to NULL. Of a type, the last one counts. */
 void netlink_attrs(const void *bytes, size_t length, const struct nlattr **table, size_t count);
 /* The same for what follows a message's family header; false where the message is too short to have one. */
 bool netlink_message_attrs(const struct nlmsghdr *message, size_t header_size, const struct nlattr **table,

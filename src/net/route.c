@@ -12,10 +12,15 @@
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/if_addr.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #define LOOPBACK_INDEX 1 /* LOOPBACK_IFINDEX of net/flow.h: in every netns */
+
+#define SOURCE_WAIT_MS 100
+#define SOURCE_POLL_MS 5
 
 static const uint8_t ROUTE_TYPES[] = {
     [ROUTE_UNICAST] = RTN_UNICAST,
@@ -137,9 +142,47 @@ static int route_request(struct net_ns *ns, uint16_t type, unsigned flags, uint3
                            add ? "add" : "delete", ip_prefix_print(&route->to, text));
 }
 
+struct source_search {
+    const struct ip_addr *addr;
+    bool tentative;
+};
+
+static int source_visit(const struct nlmsghdr *message, void *context)
+{
+    struct source_search *search = context;
+    struct address_info info;
+    if (net_address_parse(message, AF_INET6, &info) == 0 && ip_addr_equal(&info.address.prefix.addr, search->addr))
+        search->tentative |= info.address.tentative && !info.address.failed;
+    return 0;
+}
+
+/* Whether it is an IPv6 address that is there, and that duplicate address detection has not released yet. */
+static bool source_is_tentative(struct net_ns *ns, const struct ip_addr *addr)
+{
+    struct netlink_message message;
+    struct source_search search = {.addr = addr};
+    struct ifaddrmsg head = {.ifa_family = AF_INET6};
+    netlink_message_start(&message, RTM_GETADDR, 0, &head, sizeof head);
+    int error = netlink_dump(ns, &message, source_visit, &search, "RTM_GETADDR", NULL);
+    return search.tentative || error == -EAGAIN;
+}
+
+/* An IPv6 address is tentative from the moment that it is added until the kernel gets round to it: at once where there
+ * is nobody to ask (tun), and that is worth waiting for; after a second or two on tap, and that the caller must do. */
 int net_route_add(struct net_ns *ns, uint32_t ifindex, const struct route *route, struct err *ret_err)
 {
-    return route_request(ns, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, ifindex, route, ret_err);
+    for (int waited_ms = 0;; waited_ms += SOURCE_POLL_MS) {
+        int error = route_request(ns, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, ifindex, route, ret_err);
+        if (error != -EINVAL || route->source.family != AF_INET6 || !source_is_tentative(ns, &route->source))
+            return error;
+        if (waited_ms >= SOURCE_WAIT_MS) {
+            char text[IP_ADDR_TEXT_SIZE];
+            return err_set_kernel(ret_err, -EAGAIN, "RTM_NEWROUTE", "the kernel still looks for duplicates of %s",
+                                  ip_addr_print(&route->source, text));
+        }
+        struct timespec wait = {.tv_nsec = (long)(SOURCE_POLL_MS * NSEC_PER_MSEC)};
+        nanosleep(&wait, NULL);
+    }
 }
 
 int net_route_delete(struct net_ns *ns, uint32_t ifindex, const struct route *route, struct err *ret_err)

@@ -401,6 +401,28 @@ static void test_settings_are_all_or_none(void **state)
     assert_true(after.up && after.mtu == 1300 && after.txqueuelen == 55);
 }
 
+static void test_tentative_source(void **state)
+{
+    (void)state;
+    NEEDS_KERNEL();
+    static const char line[] = "tap0 route+ fd22::/16 metric 1024 source fd00::1";
+    struct step step;
+    struct err err = {0};
+    apply_line("tap0 create");
+    apply_line("tap0 up");
+    apply_line("tap0 address+ fd00::1/64");
+    assert_true(script_step(line, &step));
+    int error = real_apply(&step, &err), refused = error;
+    for (int i = 0; error == -EAGAIN && i < 100; i++)
+        error = real_apply(&step, &err);
+    if (error)
+        fail_msg("%s: %s", line, err.message);
+    if (refused) /* this machine may be too slow to see it */
+        assert_int_equal(refused, -EAGAIN);
+    assert_true(script_step("tap0 route+ fd23::/16 metric 1024 source fd00::2", &step));
+    assert_int_equal(real_apply(&step, &err), -EINVAL); /* not there at all */
+}
+
 static int plain_tun(const char *name, int flags)
 {
     struct ifreq_like {
@@ -759,6 +781,7 @@ int main(void)
         KERNEL_TEST(test_script_unattached),
         KERNEL_TEST(test_refusals_have_words),
         KERNEL_TEST(test_settings_are_all_or_none),
+        KERNEL_TEST(test_tentative_source),
         KERNEL_TEST(test_foreign_devices),
         KERNEL_TEST(test_persists_and_attaches),
         KERNEL_TEST(test_queue_names),
