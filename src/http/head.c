@@ -137,6 +137,15 @@ int head_check(const struct head *head, struct head_facts *ret_facts, struct err
     return 0;
 }
 
+/* Steps over CR LF, which are two NULs now. */
+static bool step_over_end(uintptr_t *at, uintptr_t end)
+{
+    if (*at > end || end - *at < 2 || memcmp((const char *)*at, "\0", 2) != 0)
+        return false;
+    *at += 2;
+    return true;
+}
+
 bool head_is_contiguous(const struct head *head, size_t length)
 {
     uintptr_t at = (uintptr_t)head->method, end = at + length;
@@ -146,16 +155,18 @@ bool head_is_contiguous(const struct head *head, size_t length)
     at += head->target_length + 1;
     if ((uintptr_t)head->version != at)
         return false;
-    at += strlen(head->version) + 2;
+    at += strlen(head->version);
+    if (!step_over_end(&at, end))
+        return false;
     for (size_t i = 0; i < head->field_count; i++) {
         const struct head_field *field = &head->fields[i];
         if ((uintptr_t)field->name != at || (uintptr_t)field->value < at + field->name_length + 1)
             return false;
-        at = (uintptr_t)field->value + field->value_length + 2;
-        if (at > end)
+        at = (uintptr_t)field->value + field->value_length;
+        if (!step_over_end(&at, end))
             return false;
     }
-    return at + 2 == end;
+    return step_over_end(&at, end) && at == end;
 }
 
 static bool is_blank(char c)

@@ -169,21 +169,15 @@ static unsigned connections_permitted(size_t listeners)
 
 static int listener_start(struct listener *listener, unsigned connections, struct err *ret_err)
 {
-    const unsigned flags =
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+    const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
     /* clang-format off: one option a line */
-    listener->daemon = MHD_start_daemon(flags, 0, NULL, NULL, request_continue, listener,
-        MHD_OPTION_EXTERNAL_LOGGER, log_from_library, NULL,
-        MHD_OPTION_LISTEN_SOCKET, listener->fd,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_CONNECTION_LIMIT, connections,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
-        MHD_OPTION_CONNECTION_TIMEOUT, SERVER_IDLE_S,
-        MHD_OPTION_NOTIFY_CONNECTION, notify_connection, listener,
-        MHD_OPTION_NOTIFY_COMPLETED, request_end, listener,
-        MHD_OPTION_URI_LOG_CALLBACK, request_begin, listener,
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
-        MHD_OPTION_END);
+    listener->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, request_continue, listener, MHD_OPTION_EXTERNAL_LOGGER, log_from_library, NULL,
+        MHD_OPTION_LISTEN_SOCKET, listener->fd, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_LIMIT,
+        connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT,
+        SERVER_IDLE_S, MHD_OPTION_NOTIFY_CONNECTION, notify_connection, listener, MHD_OPTION_NOTIFY_COMPLETED,
+        request_end, listener, MHD_OPTION_URI_LOG_CALLBACK, request_begin, listener, MHD_OPTION_UNESCAPE_CALLBACK,
+        keep_escapes, NULL, MHD_OPTION_END);
     /* clang-format on */
     if (!listener->daemon)
         return err_set(ret_err, -EIO, ERR_INTERNAL, "", "libmicrohttpd does not start");

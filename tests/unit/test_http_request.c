@@ -112,6 +112,9 @@ static void test_head_contiguous(void **state)
     bad.fields[0].name = good + 40; /* a folded line was put together elsewhere */
     assert_false(head_is_contiguous(&bad, length));
     bad = head;
+    bad.fields[0].value_length = 0; /* a NUL stands where the value ended, and something after it */
+    assert_false(head_is_contiguous(&bad, length));
+    bad = head;
     bad.field_count = 1; /* bytes that belong to nothing: a NUL ended a value early */
     assert_false(head_is_contiguous(&bad, length));
 }

@@ -9,6 +9,7 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <grp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -19,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -480,6 +482,26 @@ static void test_counters(void **state)
     expect_problem(ask("GET", "/v1/devices/gone/counters", NULL), 404, "not_found", NULL);
 }
 
+static int stats_at_the_end(struct kernel *kernel, const char *netns, uint32_t ifindex, struct link_stats *ret_stats)
+{
+    (void)kernel, (void)netns, (void)ifindex;
+    *ret_stats = (struct link_stats){.rx_packets = UINT64_MAX, .tx_bytes = (1ULL << 53) + 1};
+    return 0;
+}
+
+/* No counter goes through a double. */
+static void test_counters_are_exact(void **state)
+{
+    (void)state;
+    expect("POST", "/v1/devices", MONITOR, 201);
+    world.ops.stats = stats_at_the_end;
+    struct reply reply = ask("GET", "/v1/devices/tun0/counters", NULL);
+    EXPECT(reply, 200);
+    assert_non_null(strstr(reply.body, "\"rx_packets\":18446744073709551615,"));
+    assert_non_null(strstr(reply.body, "\"tx_bytes\":9007199254740993,"));
+    reply_done(&reply);
+}
+
 /* ---- the rules of the house ---------------------------------------------------------------------------------------
  */
 
@@ -669,6 +691,50 @@ static void test_tcp(void **state)
     expect_problem(ask_raw(true, rebound, strlen(rebound)), 403, "forbidden", NULL);
 }
 
+/* What a process with these ids is told, by its exit status: 0 is what was expected. */
+static int answer_to_peer(uid_t uid, gid_t gid, const gid_t *groups, size_t group_count, const char *expected)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        static const char request[] = "GET /v1/devices HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        char answer[64] = "";
+        strcpy(address.sun_path, world.socket_path);
+        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        if (setgroups(group_count, groups) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid) ||
+            connect(fd, (struct sockaddr *)&address, sizeof address) ||
+            write(fd, request, strlen(request)) != (ssize_t)strlen(request) || read(fd, answer, sizeof answer - 1) < 12)
+            _exit(2);
+        _exit(strncmp(answer, expected, strlen(expected)) != 0);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void test_unix_peers(void **state)
+{
+    (void)state;
+    const gid_t few[] = {70001, getegid()}, others[] = {70001, 70002};
+    gid_t many[200];
+    if (geteuid() != 0) {
+        print_message("only root can be somebody else\n");
+        skip();
+    }
+    /* past the file's mode, which would keep them out before */
+    assert_int_equal(chmod(world.directory, 0755), 0);
+    assert_int_equal(chmod(world.socket_path, 0666), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(many); i++)
+        many[i] = 70000 + (gid_t)i;
+    assert_int_equal(answer_to_peer(65533, 65533, NULL, 0, "HTTP/1.1 403"), 0);
+    assert_int_equal(answer_to_peer(65533, 65533, others, 2, "HTTP/1.1 403"), 0);
+    assert_int_equal(answer_to_peer(65533, 65533, many, ARRAY_SIZE(many), "HTTP/1.1 403"), 0);
+    assert_int_equal(answer_to_peer(65533, 65533, few, 2, "HTTP/1.1 200"), 0);
+    many[ARRAY_SIZE(many) - 1] = getegid();
+    assert_int_equal(answer_to_peer(65533, 65533, many, ARRAY_SIZE(many), "HTTP/1.1 200"), 0);
+    assert_int_equal(answer_to_peer(65533, getegid(), NULL, 0, "HTTP/1.1 200"), 0);
+}
+
 /* ---- streams ------------------------------------------------------------------------------------------------------
  */
 
@@ -843,6 +909,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_routes, world_begin, world_end),
         cmocka_unit_test_setup_teardown(test_worker, world_begin, world_end),
         cmocka_unit_test_setup_teardown(test_counters, world_begin, world_end),
+        cmocka_unit_test_setup_teardown(test_counters_are_exact, world_begin, world_end),
+        cmocka_unit_test_setup_teardown(test_unix_peers, world_begin, world_end),
         cmocka_unit_test_setup_teardown(test_meta, world_begin, world_end),
         cmocka_unit_test_setup_teardown(test_ambiguous, world_begin, world_end),
         cmocka_unit_test_setup_teardown(test_keep_alive, world_begin, world_end),
