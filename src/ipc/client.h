@@ -6,11 +6,11 @@
 #include "tunwright/ipc.h"
 
 #define IPC_HELLO_TIMEOUT_MS 3000
-#define IPC_CALL_TIMEOUT_MS 10000
+#define IPC_CALL_TIMEOUT_MS  10000
 
 struct ipc_client {
-    int fd;           /* -1: not connected */
-    uint32_t serial;  /* of the last request */
+    int fd;          /* -1: not connected */
+    uint32_t serial; /* of the last request */
 };
 
 /* One reply. The descriptors are the holder's. */
@@ -27,8 +27,8 @@ void ipc_answer_done(struct ipc_answer *answer);
 void ipc_request_init(struct ipc_request *request, enum ipc_op op);
 
 /*
- * Whatever goes wrong with the connection itself closes it and is -ENOTCONN, or -ETIMEDOUT, with ERR_NETD_UNAVAILABLE. A
- * refusal by netd is its errno and its err, and the connection stays.
+ * Whatever goes wrong with the connection itself closes it and is -ENOTCONN, or -ETIMEDOUT, with ERR_NETD_UNAVAILABLE.
+ * A refusal by netd is its errno and its err, and the connection stays.
  */
 
 /* Connects and says hello. -ENOTCONN. */
@@ -40,7 +40,8 @@ bool ipc_client_is_alive(const struct ipc_client *client);
 /* Fills in magic, size and serial, and sends. Where it fails, netd has not seen the request. */
 int ipc_client_send(struct ipc_client *client, struct ipc_request *request, const char *text, int64_t deadline_ns,
                     struct err *ret_err);
-/* Waits for the next reply to the last request. *ret_answer is written on a refusal too, and is the caller's to empty. */
+/* Waits for the next reply to the last request. *ret_answer is written on a refusal too, and is the caller's to empty.
+ */
 int ipc_client_receive(struct ipc_client *client, int64_t deadline_ns, struct ipc_answer *ret_answer,
                        struct err *ret_err);
 /* Both, for what has one reply, with the time-out from now on. */

@@ -3,8 +3,8 @@
  * message: the privilege boundary. What arrives are hostile bytes until they have passed here.
  *
  * One row an operation: which part of the device's key it uses, how its own part is checked, and whether text follows.
- * Fields that an operation does not use are not looked at, here or later. A `bool` is checked as a byte before it is read
- * as a bool, for any other value than 0 and 1 would be undefined behaviour.
+ * Fields that an operation does not use are not looked at, here or later. A `bool` is checked as a byte before it is
+ * read as a bool, for any other value than 0 and 1 would be undefined behaviour.
  */
 #include "tunwright/ipc.h"
 
@@ -16,7 +16,7 @@
 
 enum key_use {
     KEY_UNUSED,
-    KEY_NETNS,  /* the name of a netns, not empty */
+    KEY_NETNS, /* the name of a netns, not empty */
     KEY_UUID,
     KEY_DEVICE, /* all of it */
 };
@@ -26,7 +26,7 @@ static int refuse(struct err *ret_err, const char *what)
     return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "%s", what);
 }
 
-/* ---- fields ------------------------------------------------------------------------------------------------------ */
+/* ---- fields ---------------------------------------------------------------------------------------------------- */
 
 static bool text_is_terminated(const char *text, size_t size)
 {
@@ -93,7 +93,7 @@ static int key_check(const struct device_key *key, enum key_use use, struct err 
     return 0;
 }
 
-/* ---- one checker for each kind of body ----------------------------------------------------------------------------- */
+/* ---- one checker for each kind of body ------------------------------------------------------------------------- */
 
 static int create_check(const struct ipc_request *request, struct err *ret_err)
 {
@@ -178,7 +178,7 @@ static int worker_check(const struct ipc_request *request, struct err *ret_err)
     return 0;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------------------ */
+/* ---- the table ------------------------------------------------------------------------------------------------- */
 
 struct op_row {
     const char *name;
@@ -278,19 +278,14 @@ int ipc_reply_check(const void *packet, size_t length, const struct ipc_reply **
     return 0;
 }
 
-/* ---- from a step ------------------------------------------------------------------------------------------------------ */
+/* ---- from a step ----------------------------------------------------------------------------------------------- */
 
 static const enum ipc_op step_ops[] = {
-    [STEP_WORKER_STOP] = IPC_WORKER_STOP,
-    [STEP_ROUTE_DELETE] = IPC_ROUTE_DELETE,
-    [STEP_ADDRESS_DELETE] = IPC_ADDRESS_DELETE,
-    [STEP_DEVICE_DELETE] = IPC_DEVICE_DELETE,
-    [STEP_DEVICE_CREATE] = IPC_DEVICE_CREATE,
-    [STEP_LINK_SET] = IPC_LINK_SET,
-    [STEP_ADDRESS_ADD] = IPC_ADDRESS_ADD,
-    [STEP_ROUTE_ADD] = IPC_ROUTE_ADD,
-    [STEP_WORKER_START] = IPC_WORKER_START,
-    [STEP_WORKER_CONFIGURE] = IPC_WORKER_CONFIGURE,
+    [STEP_WORKER_STOP] = IPC_WORKER_STOP,       [STEP_ROUTE_DELETE] = IPC_ROUTE_DELETE,
+    [STEP_ADDRESS_DELETE] = IPC_ADDRESS_DELETE, [STEP_DEVICE_DELETE] = IPC_DEVICE_DELETE,
+    [STEP_DEVICE_CREATE] = IPC_DEVICE_CREATE,   [STEP_LINK_SET] = IPC_LINK_SET,
+    [STEP_ADDRESS_ADD] = IPC_ADDRESS_ADD,       [STEP_ROUTE_ADD] = IPC_ROUTE_ADD,
+    [STEP_WORKER_START] = IPC_WORKER_START,     [STEP_WORKER_CONFIGURE] = IPC_WORKER_CONFIGURE,
 };
 static_assert(ARRAY_SIZE(step_ops) == STEP_KIND_N, "one operation a step");
 

@@ -2,8 +2,8 @@
 /*
  * netns: the netlink sockets that netd opened for us in named network namespaces, kept by name.
  *
- * A socket keeps its netns alive after `ip netns delete`, with every device in it. So an entry also remembers which netns
- * the name meant (device and inode of /run/netns/<name>), and is dropped once it means another, or none.
+ * A socket keeps its netns alive after `ip netns delete`, with every device in it. So an entry also remembers which
+ * netns the name meant (device and inode of /run/netns/<name>), and is dropped once it means another, or none.
  */
 #ifndef IPC_NETNS_H
 #define IPC_NETNS_H

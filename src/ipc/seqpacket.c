@@ -82,10 +82,8 @@ int seqpacket_receive(int fd, void *out, size_t size, size_t *ret_length, int *r
 
     union seqpacket_control control;
     struct iovec part = {out, size};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof control.bytes};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
     ssize_t length;
     do
         length = recvmsg(fd, &message, flags | MSG_CMSG_CLOEXEC);
@@ -121,8 +119,8 @@ static int address_of(const char *path, struct sockaddr_un *ret_address, struct 
     return 0;
 }
 
-/* bind(2) obeys the umask. Through O_PATH, so that what is changed is the socket that was found, not what a link of that
- * name points to by now. */
+/* bind(2) obeys the umask. Through O_PATH, so that what is changed is the socket that was found, not what a link of
+ * that name points to by now. */
 static int socket_file_set_mode(const char *path, uint32_t mode)
 {
     int fd CLEANUP(fd_done) = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -138,8 +136,8 @@ static int socket_file_set_mode(const char *path, uint32_t mode)
     return chmod(name, mode) < 0 ? -errno : 0;
 }
 
-/* -EADDRINUSE where somebody answers at `address`, or where it is no socket; 0 where the file was left over from somebody
- * who is gone. */
+/* -EADDRINUSE where somebody answers at `address`, or where it is no socket; 0 where the file was left over from
+ * somebody who is gone. */
 static int socket_file_remove_stale(const struct sockaddr_un *address)
 {
     struct stat status;

@@ -2,10 +2,10 @@
 /*
  * How a new netd finds the workers of an earlier one, and why it may believe what they say.
  *
- * A socket in the workers directory was put there by a netd: nobody else may enter it. Whoever answers on it is known by
- * its peer credentials, which are those of the process that called listen(2): the worker, after it had become the worker's
- * user. It hands back the descriptors and the configuration that it was given. It is unprivileged, and may have been taken
- * over by whoever sends it packets; so each thing is checked for being what it must be:
+ * A socket in the workers directory was put there by a netd: nobody else may enter it. Whoever answers on it is known
+ * by its peer credentials, which are those of the process that called listen(2): the worker, after it had become the
+ * worker's user. It hands back the descriptors and the configuration that it was given. It is unprivileged, and may
+ * have been taken over by whoever sends it packets; so each thing is checked for being what it must be:
  *
  *   the page      by its seals and its size
  *   the queues    by being /dev/net/tun, and leading to a device whose alias holds the uuid of the socket's name
@@ -25,17 +25,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if_tun.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -43,16 +40,13 @@
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77 /* Linux 6.5 */
 #endif
-#ifndef TUNGETDEVNETNS
-#define TUNGETDEVNETNS _IO('T', 227)
-#endif
 
 struct candidate {
     struct uuid uuid;
     struct spawned process;
 };
 
-/* ---- who answers ------------------------------------------------------------------------------------------------------ */
+/* ---- who answers ----------------------------------------------------------------------------------------------- */
 
 /* "<uuid>.sock" */
 static int socket_name_parse(const char *name, struct uuid *ret_uuid)
@@ -143,41 +137,7 @@ static void candidate_end(struct netd *netd, struct candidate *candidate, const 
     fd_done(&candidate->process.control);
 }
 
-/* ---- what it hands over --------------------------------------------------------------------------------------------------- */
-
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
-/* The name of the netns that the queue's device lives in: "" for our own. */
-static int queue_netns(int queue, char ret_name[static NETNS_NAME_SIZE])
-{
-    struct stat its, other;
-    int fd CLEANUP(fd_done) = ioctl(queue, TUNGETDEVNETNS);
-    if (fd < 0 || fstat(fd, &its) < 0)
-        return -errno;
-    if (stat("/proc/self/ns/net", &other) == 0 && same_file(&its, &other)) {
-        ret_name[0] = '\0';
-        return 0;
-    }
-    DIR *directory = opendir("/run/netns");
-    int result = -ENOENT;
-    for (struct dirent *entry; directory && result < 0 && (entry = readdir(directory));) {
-        if (netns_name_is_valid(entry->d_name) && fstatat(dirfd(directory), entry->d_name, &other, 0) == 0 &&
-            same_file(&its, &other))
-            result = text_copy(ret_name, NETNS_NAME_SIZE, entry->d_name);
-    }
-    if (directory)
-        closedir(directory);
-    return result;
-}
-
-static bool is_tun_file(int fd)
-{
-    struct stat status;
-    return fstat(fd, &status) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == makedev(10, 200);
-}
+/* ---- what it hands over ---------------------------------------------------------------------------------------- */
 
 /* All queues lead to one device, whose alias holds the uuid. Fills in the rest of the key. */
 static int queues_check(struct netd *netd, const int *queues, size_t count, struct device_key *key,
@@ -186,9 +146,7 @@ static int queues_check(struct netd *netd, const int *queues, size_t count, stru
     struct target target;
     for (size_t i = 0; i < count; i++) {
         struct device_key its = {.uuid = key->uuid};
-        short flags;
-        if (!is_tun_file(queues[i]) || net_tun_name(queues[i], its.name, &flags) < 0 ||
-            !device_name_is_valid(its.name) || queue_netns(queues[i], its.netns) < 0)
+        if (queue_locate(queues[i], &its) < 0)
             return err_set(ret_err, -EBADFD, ERR_WORKER_FAILED, "", "its queues lead to no device");
         if (i == 0)
             *key = its;
@@ -236,7 +194,8 @@ static int64_t process_started_ns(pid_t pid)
     return now_ns - ((int64_t)up.tv_sec * NSEC_PER_SEC + up.tv_nsec) + since_boot_ns;
 }
 
-/* Takes the descriptors and the candidate's own where it succeeds; on failure they are all closed but the candidate's. */
+/* Takes the descriptors and the candidate's own where it succeeds; on failure they are all closed but the candidate's.
+ */
 static int candidate_adopt(struct netd *netd, struct candidate *candidate, const struct worker_message *message,
                            const int *fds, size_t count, struct err *ret_err)
 {
@@ -287,8 +246,8 @@ static int candidate_read(struct netd *netd, struct candidate *candidate)
     struct err err = {.message = "it does not speak our language"};
     int fds[WORKER_FDS_MAX];
     size_t length = 0, count = WORKER_FDS_MAX;
-    int result = seqpacket_receive(candidate->process.control, packet, sizeof packet, &length, fds, &count,
-                                   MSG_DONTWAIT);
+    int result =
+        seqpacket_receive(candidate->process.control, packet, sizeof packet, &length, fds, &count, MSG_DONTWAIT);
     if (result == -EAGAIN)
         return -EAGAIN;
     if (result == 0 && length > 0 && worker_message_parse(packet, length, &message) == 0) {
@@ -307,7 +266,7 @@ static int candidate_read(struct netd *netd, struct candidate *candidate)
     return 0;
 }
 
-/* ---- all of them ---------------------------------------------------------------------------------------------------------------- */
+/* ---- all of them ----------------------------------------------------------------------------------------------- */
 
 static void candidates_remove(struct candidate *candidates, size_t *count, size_t index)
 {

@@ -5,8 +5,9 @@
 
 #include "netd.h"
 
-/* Adopts every worker that answers in the workers directory, and can prove what it is. Bounded by WORKER_READY_TIMEOUT_MS for
- * all of them together; one that does not answer is ended, for nobody could supervise it. */
+/* Adopts every worker that answers in the workers directory, and can prove what it is. Bounded by
+ * WORKER_READY_TIMEOUT_MS for all of them together; one that does not answer is ended, for nobody could supervise it.
+ */
 void workers_attach(struct netd *netd);
 
 #endif

@@ -19,7 +19,20 @@ static int wait_for_worker(const struct request *request, struct netd_device *de
     return ANSWER_LATER;
 }
 
-/* ---- devices ------------------------------------------------------------------------------------------------------- */
+/* ---- devices --------------------------------------------------------------------------------------------------- */
+
+/* Of a device that was renamed or moved, and is to be made anew where it belongs: as long as it is ours still, it ends
+ * with the last descriptor. */
+static void device_make_mortal(const struct netd_device *device)
+{
+    struct device_key found = {.uuid = device->key.uuid};
+    struct target target;
+    if (queue_locate(device->queues[0], &found) < 0 || target_open(device->netd, &found, &target, NULL) < 0)
+        return;
+    target_done(&target);
+    if (ioctl(device->queues[0], TUNSETPERSIST, 0) == 0)
+        log_info("%s: goes, for it was moved away", found.name);
+}
 
 /* The table has an entry of this uuid. Where it stands for the very device that is asked for, that is a conflict. Else
  * what it stands for was deleted or moved away by hand: let go of it, worker and all. */
@@ -29,13 +42,13 @@ static int entry_clear(const struct request *request, struct netd_device *device
     struct target target;
     bool stale = device->doomed || device_is_stale(device);
     if (!stale && target_open(request->netd, key, &target, NULL) == 0) {
-        bool same = target.link.ifindex == device->ifindex && strcmp(device->key.netns, key->netns) == 0;
+        bool same = target_is(&target, device, key);
         target_done(&target);
         if (same)
             return err_set(ret_err, -EEXIST, ERR_ALREADY_EXISTS, "", "%s exists already", key->name);
     }
-    if (!stale) /* ours, but elsewhere: it ends with the last descriptor */
-        ioctl(device->queues[0], TUNSETPERSIST, 0);
+    if (!stale)
+        device_make_mortal(device);
     device->doomed = true;
     if (device->worker)
         return wait_for_worker(request, device, ret_err);
@@ -82,7 +95,7 @@ int handle_device_delete(const struct request *request, struct err *ret_err)
         return result;
     }
     /* another device with the same alias is not what the entry stands for */
-    if (device && device->ifindex != target.link.ifindex)
+    if (device && !target_is(&target, device, key))
         device = NULL;
     if (device && device->worker) {
         target_done(&target);
@@ -99,7 +112,7 @@ int handle_device_delete(const struct request *request, struct err *ret_err)
     return result;
 }
 
-/* ---- link ------------------------------------------------------------------------------------------------------------ */
+/* ---- link ------------------------------------------------------------------------------------------------------ */
 
 /* Owner and group are the queue's business, not netlink's. */
 static int link_set_owners(int queue, uint32_t set, uint32_t owner, uint32_t group, struct err *ret_err)
@@ -141,7 +154,7 @@ int handle_link_set(const struct request *request, struct err *ret_err)
     return result;
 }
 
-/* ---- addresses and routes ------------------------------------------------------------------------------------------------ */
+/* ---- addresses and routes -------------------------------------------------------------------------------------- */
 
 static int address_change(const struct request *request,
                           int (*change)(struct net_ns *, uint32_t, const struct ip_prefix *, struct err *),
@@ -177,7 +190,8 @@ int handle_route_add(const struct request *request, struct err *ret_err)
     return result;
 }
 
-/* A route that belongs to no device is told by our protocol number alone, and may outlive the device that it came with. */
+/* A route that belongs to no device is told by our protocol number alone, and may outlive the device that it came with.
+ */
 int handle_route_delete(const struct request *request, struct err *ret_err)
 {
     const struct device_key *key = &request->packet->device;
@@ -193,7 +207,7 @@ int handle_route_delete(const struct request *request, struct err *ret_err)
     return result;
 }
 
-/* ---- namespaces ------------------------------------------------------------------------------------------------------------ */
+/* ---- namespaces ------------------------------------------------------------------------------------------------ */
 
 int handle_netns_socket(const struct request *request, struct err *ret_err)
 {

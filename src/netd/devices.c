@@ -11,10 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SWEEP_DELAY_NS (100 * NSEC_PER_MSEC)
+#define SWEEP_DELAY_NS  (100 * NSEC_PER_MSEC)
 #define SWEEP_PERIOD_NS NSEC_PER_SEC
 
-/* ---- the table --------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------------------------- */
 
 struct netd_device *devices_find(const struct netd *netd, const struct uuid *uuid)
 {
@@ -48,11 +48,8 @@ int devices_add(struct netd *netd, const struct device_key *key, uint32_t ifinde
         return err_no_memory(ret_err);
     }
     netd->devices = devices;
-    *device = (struct netd_device){.netd = netd,
-                                   .number = ++netd->last_number,
-                                   .key = *key,
-                                   .ifindex = ifindex,
-                                   .queue_count = queue_count};
+    *device = (struct netd_device){
+        .netd = netd, .number = ++netd->last_number, .key = *key, .ifindex = ifindex, .queue_count = queue_count};
     memcpy(device->queues, queues, queue_count * sizeof(int));
     struct stat status;
     if (key->netns[0] && netns_identity(key->netns, &status) == 0) {
@@ -102,12 +99,11 @@ bool device_is_stale(const struct netd_device *device)
     if (net_tun_name(device->queues[0], name, &flags) < 0)
         return true;
     /* our queues keep a netns alive that has lost its name: let go of it */
-    return device->key.netns[0] &&
-           (netns_identity(device->key.netns, &status) < 0 || status.st_dev != device->netns_dev ||
-            status.st_ino != device->netns_ino);
+    return device->key.netns[0] && (netns_identity(device->key.netns, &status) < 0 ||
+                                    status.st_dev != device->netns_dev || status.st_ino != device->netns_ino);
 }
 
-/* ---- time ---------------------------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------------------------ */
 
 void devices_sweep_soon(struct netd *netd)
 {
@@ -158,7 +154,7 @@ void devices_tick(struct netd *netd, int64_t now_ns)
         devices_sweep(netd, now_ns);
 }
 
-/* ---- the kernel's view ------------------------------------------------------------------------------------------------ */
+/* ---- the kernel's view ----------------------------------------------------------------------------------------- */
 
 int target_open_netns(struct netd *netd, const char *netns, struct target *ret_target, struct err *ret_err)
 {
@@ -208,6 +204,12 @@ int target_open(struct netd *netd, const struct device_key *key, struct target *
     return 0;
 }
 
+bool target_is(const struct target *target, const struct netd_device *device, const struct device_key *key)
+{
+    /* an ifindex means something within its netns only */
+    return device->ifindex == target->link.ifindex && strcmp(device->key.netns, key->netns) == 0;
+}
+
 int target_confirm(struct target *target, const struct device_key *key, struct err *ret_err)
 {
     struct observed_link link;
@@ -221,11 +223,11 @@ int target_hold(struct netd *netd, struct target *target, const struct device_ke
                 struct netd_device **ret_device, struct err *ret_err)
 {
     struct netd_device *device = devices_find(netd, &key->uuid);
-    if (device && device->worker && (device->doomed || device->ifindex != target->link.ifindex))
-        return err_set(ret_err, -EBUSY, ERR_WORKER_FAILED, "", "the worker of an earlier %s is still ending", key->name);
+    if (device && device->worker && (device->doomed || !target_is(target, device, key)))
+        return err_set(ret_err, -EBUSY, ERR_WORKER_FAILED, "", "the worker of an earlier %s is still ending",
+                       key->name);
     if (device && !device->worker &&
-        (device->ifindex != target->link.ifindex || device_is_stale(device) ||
-         (queues > 0 && device->queue_count != queues))) {
+        (!target_is(target, device, key) || device_is_stale(device) || (queues > 0 && device->queue_count != queues))) {
         device_remove(device); /* other queues than these are wanted: first let go of them */
         device = NULL;
     }

@@ -22,14 +22,14 @@ struct netd_client {
     struct netd *netd;
     uint64_t number;
     struct watch watch;
-    bool greeted;    /* has said hello */
+    bool greeted; /* has said hello */
     bool subscribed;
-    bool listing;    /* a WORKER_LIST is on its way; nothing else is read meanwhile */
+    bool listing; /* a WORKER_LIST is on its way; nothing else is read meanwhile */
     uint32_t list_serial;
     uint64_t list_after; /* the number of the last device in it */
 };
 
-/* ---- answering ---------------------------------------------------------------------------------------------------- */
+/* ---- answering ------------------------------------------------------------------------------------------------- */
 
 static struct netd_client *client_find(const struct netd *netd, uint64_t number)
 {
@@ -114,7 +114,7 @@ void waiter_answer(struct netd *netd, struct waiter *waiter, int error, const st
     free(waiter);
 }
 
-/* ---- the requests that are the connection's own ---------------------------------------------------------------------- */
+/* ---- the requests that are the connection's own ---------------------------------------------------------------- */
 
 static int handle_hello(const struct request *request, struct err *ret_err)
 {
@@ -177,7 +177,7 @@ static int handle_worker_list(const struct request *request, struct err *ret_err
     return ANSWER_LATER;
 }
 
-/* ---- the table ----------------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------------------------- */
 
 static int (*const handlers[])(const struct request *request, struct err *ret_err) = {
     [IPC_HELLO] = handle_hello,
@@ -213,7 +213,7 @@ void waiter_again(struct netd *netd, struct waiter *waiter)
     free(waiter);
 }
 
-/* ---- clients ------------------------------------------------------------------------------------------------------------- */
+/* ---- clients --------------------------------------------------------------------------------------------------- */
 
 static void client_refuse(struct netd_client *client, const char *why)
 {
@@ -258,8 +258,7 @@ static void client_read(struct netd_client *client)
         client_reply(client, request->op < IPC_OP_N ? request->op : IPC_HELLO, request->serial, result, &err, NULL, 0);
         return;
     }
-    struct request request = {
-        .netd = client->netd, .client = client->number, .packet = checked, .text = text};
+    struct request request = {.netd = client->netd, .client = client->number, .packet = checked, .text = text};
     request_handle(&request);
 }
 

@@ -32,7 +32,7 @@ struct netd {
     struct watch listener;
     struct watch links; /* netlink events of our own netns */
 
-    int workers_fd;     /* <run-dir>/workers */
+    int workers_fd; /* <run-dir>/workers */
     int worker_dir_fd;
     char worker_dir[PATH_MAX]; /* absolute */
     struct service_user user, worker_user;

@@ -61,8 +61,7 @@ static int socket_open(const struct socket_spec *spec, int *ret_fd, struct err *
     char text[ENDPOINT_TEXT_SIZE];
     int on = 1;
     socklen_t size = endpoint_to_sockaddr(&spec->local, &address);
-    int fd CLEANUP(fd_done) =
-        socket(address.ss_family, spec->type | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_UDP);
+    int fd CLEANUP(fd_done) = socket(address.ss_family, spec->type | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_UDP);
     if (fd < 0)
         return err_set_kernel(ret_err, -errno, "socket", "cannot make a socket");
     if (address.ss_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0)

@@ -5,8 +5,8 @@
 
 #include "tunwright/model.h"
 
-/* One descriptor for each spec: another one of the same open socket where one of `held` is what the spec asks for, else a new
- * one. -EADDRINUSE is ERR_ADDRESS_IN_USE. On failure none is left. */
+/* One descriptor for each spec: another one of the same open socket where one of `held` is what the spec asks for, else
+ * a new one. -EADDRINUSE is ERR_ADDRESS_IN_USE. On failure none is left. */
 int sockets_open(const struct socket_spec *specs, size_t count, const int *held, size_t held_count, int *ret_fds,
                  struct err *ret_err);
 void sockets_close(int *fds, size_t count);

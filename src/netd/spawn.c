@@ -4,9 +4,9 @@
  * execve(2). What is executed is a file of one directory, and both must belong to root (or to us) and be writable by
  * nobody else.
  *
- * The worker's listening socket is bound here, in a directory that only we may enter. But listen(2) is called by the child
- * after it has become the worker's user: whoever connects is told the credentials of the process that called it, so a later
- * netd learns the worker's pid from the kernel and not from the worker.
+ * The worker's listening socket is bound here, in a directory that only we may enter. But listen(2) is called by the
+ * child after it has become the worker's user: whoever connects is told the credentials of the process that called it,
+ * so a later netd learns the worker's pid from the kernel and not from the worker.
  */
 #include "spawn.h"
 
@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #define WORKER_BACKLOG 4
-#define WORKER_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define WORKER_PATH    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 const char *worker_socket_name(const struct uuid *uuid, char out[static WORKER_SOCKET_NAME_SIZE])
 {
@@ -78,7 +78,7 @@ static int listener_bind(const struct netd *netd, const struct uuid *uuid, int *
     return 0;
 }
 
-/* ---- in the child ------------------------------------------------------------------------------------------------- */
+/* ---- in the child ---------------------------------------------------------------------------------------------- */
 
 static _Noreturn void child_fail(int control, const char *what, int error)
 {
@@ -127,8 +127,8 @@ static _Noreturn void child_run(const struct netd *netd, const char *program, in
     static const char *const passed[] = {"ASAN_OPTIONS", "UBSAN_OPTIONS"};
     for (size_t i = 0; i < ARRAY_SIZE(passed); i++) {
         const char *value = getenv(passed[i]);
-        if (value && snprintf(sanitizers[i], sizeof sanitizers[i], "%s=%s", passed[i], value) <
-                         (int)sizeof sanitizers[i])
+        if (value &&
+            snprintf(sanitizers[i], sizeof sanitizers[i], "%s=%s", passed[i], value) < (int)sizeof sanitizers[i])
             environment[count++] = sanitizers[i];
     }
     snprintf(path, sizeof path, "%s/%s", netd->worker_dir, program);
@@ -149,7 +149,7 @@ static _Noreturn void child_run(const struct netd *netd, const char *program, in
     child_fail(control, "execve", errno);
 }
 
-/* ---- in netd ---------------------------------------------------------------------------------------------------------- */
+/* ---- in netd --------------------------------------------------------------------------------------------------- */
 
 int spawn_worker(struct netd *netd, const char *program, const struct uuid *uuid, struct spawned *ret_spawned,
                  struct err *ret_err)

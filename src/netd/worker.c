@@ -10,12 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define STOP_TIMEOUT_NS NSEC_PER_SEC         /* from `stop` to SIGKILL */
-#define KILL_TIMEOUT_NS (5 * NSEC_PER_SEC)   /* from SIGKILL to giving up */
-#define READY_TIMEOUT_NS (WORKER_READY_TIMEOUT_MS * NSEC_PER_MSEC)
+#define STOP_TIMEOUT_NS   NSEC_PER_SEC       /* from `stop` to SIGKILL */
+#define KILL_TIMEOUT_NS   (5 * NSEC_PER_SEC) /* from SIGKILL to giving up */
+#define READY_TIMEOUT_NS  (WORKER_READY_TIMEOUT_MS * NSEC_PER_MSEC)
 #define LIFE_TOO_SHORT_NS NSEC_PER_SEC
 #define BACK_OFF_FIRST_MS 100
-#define BACK_OFF_LAST_MS 10000
+#define BACK_OFF_LAST_MS  10000
 
 #define TO(phase) (1U << PHASE_##phase)
 static const unsigned legal_moves[PHASE_N] = {
@@ -53,7 +53,7 @@ static void starter_answer(struct netd_worker *worker, int error, const struct e
     waiter_answer(worker->netd, starter, error, err);
 }
 
-/* ---- beginning and end ------------------------------------------------------------------------------------------------ */
+/* ---- beginning and end ----------------------------------------------------------------------------------------- */
 
 static int worker_new(struct netd_device *device, struct worker_set *set, int page, struct netd_worker **ret_worker,
                       struct err *ret_err)
@@ -104,9 +104,20 @@ static void worker_gone(struct netd_worker *worker)
     }
 }
 
+/* A first start that came to nothing: the starter hears of it when the process is gone, and the address free again. */
+static void start_fail(struct netd_worker *worker, int error, const char *why)
+{
+    text_copy_printable(worker->detail, sizeof worker->detail, why, strlen(why));
+    worker->failed = true;
+    worker->starter_error = err_set(&worker->starter_err, error, ERR_WORKER_FAILED, "", "%s", worker->detail);
+    process_kill(worker);
+    worker_move(worker, PHASE_STOPPING, KILL_TIMEOUT_NS);
+}
+
 int worker_start(struct netd_device *device, struct worker_set *set, struct waiter *starter, struct err *ret_err)
 {
     struct netd_worker *worker;
+    struct err why = {0};
     int page = -1;
     int result = page_create(&page, ret_err);
     if (result == 0)
@@ -116,8 +127,10 @@ int worker_start(struct netd_device *device, struct worker_set *set, struct wait
         worker_set_done(set);
         return result;
     }
-    result = process_start(worker, &worker->set, ret_err);
+    result = process_start(worker, &worker->set, &why);
     if (result < 0 && worker->pid == 0) {
+        if (ret_err)
+            *ret_err = why;
         worker_socket_remove(device->netd, &device->key.uuid);
         worker_free(worker);
         return result;
@@ -125,7 +138,9 @@ int worker_start(struct netd_device *device, struct worker_set *set, struct wait
     device->worker = worker;
     worker->starter = starter;
     worker_move(worker, PHASE_STARTING, READY_TIMEOUT_NS);
-    return 0; /* a packet that could not be sent: `ready` will not come, and that is said in time */
+    if (result < 0) /* a process that could not be told its configuration */
+        start_fail(worker, result, why.message);
+    return 0;
 }
 
 int worker_adopt(struct netd_device *device, struct worker_set *set, int page_taken, const struct spawned *found,
@@ -163,7 +178,7 @@ void worker_release(struct netd_worker *worker)
     worker_free(worker);
 }
 
-/* ---- configuration in force, and the next one ---------------------------------------------------------------------------- */
+/* ---- configuration in force, and the next one ------------------------------------------------------------------ */
 
 static void next_commit(struct netd_worker *worker)
 {
@@ -234,7 +249,7 @@ int worker_configure(struct netd_worker *worker, struct worker_set *set, struct 
     return 0;
 }
 
-/* ---- stopping, ending, starting again ----------------------------------------------------------------------------------------- */
+/* ---- stopping, ending, starting again -------------------------------------------------------------------------- */
 
 void worker_stop(struct netd_worker *worker, struct waiter *stopper)
 {
@@ -255,15 +270,6 @@ void worker_stop(struct netd_worker *worker, struct waiter *stopper)
     }
     process_ask_to_stop(worker);
     worker_move(worker, PHASE_STOPPING, STOP_TIMEOUT_NS);
-}
-
-/* A first start that came to nothing: the starter hears of it when the process is gone, and the address free again. */
-static void start_fail(struct netd_worker *worker, int error)
-{
-    worker->starter_error = error;
-    err_set(&worker->starter_err, error, ERR_WORKER_FAILED, "", "%s", worker->detail);
-    process_kill(worker);
-    worker_move(worker, PHASE_STOPPING, KILL_TIMEOUT_NS);
 }
 
 /* The next process, after as long a pause as the last one's life deserves. */
@@ -289,9 +295,7 @@ void worker_ended(struct netd_worker *worker, const char *how)
         text_copy_printable(worker->detail, sizeof worker->detail, how, strlen(how));
     switch (worker->phase) {
     case PHASE_STARTING:
-        worker->starter_error = err_set(&worker->starter_err, -ECHILD, ERR_WORKER_FAILED, "", "%s",
-                                        "the worker ended before it was ready");
-        if (worker->detail[0])
+        worker->starter_error =
             err_set(&worker->starter_err, -ECHILD, ERR_WORKER_FAILED, "", "the worker %s before it was ready", how);
         worker_gone(worker);
         return;
@@ -345,7 +349,7 @@ static void worker_restart(struct netd_worker *worker)
     worker_move(worker, with_next ? PHASE_CONFIGURING : PHASE_RESTARTING, READY_TIMEOUT_NS);
 }
 
-/* ---- what it says --------------------------------------------------------------------------------------------------------------- */
+/* ---- what it says ---------------------------------------------------------------------------------------------- */
 
 static void status_keep(struct netd_worker *worker, const struct worker_message *message)
 {
@@ -354,9 +358,8 @@ static void status_keep(struct netd_worker *worker, const struct worker_message 
             log_warning("%s: its worker's status is too long, or no text", device_name(worker));
         return;
     }
-    if (message->body_length == 0 ||
-        (worker->status && worker->status_length == message->body_length &&
-         memcmp(worker->status, message->body, message->body_length) == 0))
+    if (message->body_length == 0 || (worker->status && worker->status_length == message->body_length &&
+                                      memcmp(worker->status, message->body, message->body_length) == 0))
         return;
     char *status = malloc(message->body_length);
     if (!status)
@@ -402,9 +405,7 @@ static void failed_heard(struct netd_worker *worker, const struct worker_message
     err_set(&err, -EINVAL, ERR_WORKER_FAILED, "", "%s", why[0] ? why : "the worker gave no reason");
     switch (worker->phase) {
     case PHASE_STARTING:
-        text_copy(worker->detail, sizeof worker->detail, err.message);
-        worker->failed = true;
-        start_fail(worker, -EINVAL);
+        start_fail(worker, -EINVAL, err.message);
         break;
     case PHASE_CONFIGURING:
         if (!worker->next_alone) {
@@ -421,6 +422,9 @@ static void failed_heard(struct netd_worker *worker, const struct worker_message
         worker->failed = true;
         process_kill(worker);
         worker_move(worker, PHASE_REPLACING, KILL_TIMEOUT_NS);
+        break;
+    case PHASE_RUNNING: /* nobody asked: for people to read */
+        text_copy(worker->detail, sizeof worker->detail, err.message);
         break;
     default:
         break;
@@ -446,7 +450,7 @@ void worker_heard(struct netd_worker *worker, const struct worker_message *messa
     }
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- time ------------------------------------------------------------------------------------------------------ */
 
 static int64_t earlier(int64_t a_ns, int64_t b_ns)
 {
@@ -469,9 +473,7 @@ static void deadline_passed(struct netd_worker *worker)
         worker_restart(worker);
         break;
     case PHASE_STARTING:
-        text_copy(worker->detail, sizeof worker->detail, late);
-        worker->failed = true;
-        start_fail(worker, -ETIMEDOUT);
+        start_fail(worker, -ETIMEDOUT, late);
         break;
     case PHASE_CONFIGURING:
         /* it may still take the new one, one day: only another process is certain to have the old one */
@@ -513,7 +515,7 @@ void worker_tick(struct netd_worker *worker, int64_t now_ns)
         deadline_passed(worker); /* may free it */
 }
 
-/* ---- describing ------------------------------------------------------------------------------------------------------------------- */
+/* ---- describing ------------------------------------------------------------------------------------------------ */
 
 static enum worker_state worker_state_of(const struct netd_worker *worker)
 {

@@ -10,8 +10,8 @@
  *                  v                └────── REPLACING <────┘
  *              STOPPING ─exit─> gone
  *
- * A `worker` is freed in one place, worker_gone: when its process has been seen to end, or when it is stopped while it has
- * none.
+ * A `worker` is freed in one place, worker_gone: when its process has been seen to end, or when it is stopped while it
+ * has none.
  */
 #ifndef NETD_WORKER_H
 #define NETD_WORKER_H
@@ -22,7 +22,7 @@
 
 enum worker_phase {
     PHASE_NEW,
-    PHASE_STARTING,    /* the first `configure` was sent; `starter` waits */
+    PHASE_STARTING, /* the first `configure` was sent; `starter` waits */
     PHASE_RUNNING,
     PHASE_CONFIGURING, /* a later one (`next`) was sent; `starter` waits */
     PHASE_WAITING,     /* no process; the next one starts at the deadline */
@@ -48,44 +48,44 @@ struct netd_worker {
     struct netd *netd;
     struct netd_device *device;
     enum worker_phase phase;
-    int64_t deadline_ns;         /* of the phase; 0: none */
+    int64_t deadline_ns; /* of the phase; 0: none */
     int page;
     struct worker_set set, next;
-    bool next_alone;             /* CONFIGURING: the process never had `set` */
+    bool next_alone; /* CONFIGURING: the process never had `set` */
 
     /* the process; pid 0: there is none */
     pid_t pid;
-    struct watch process;        /* its pidfd */
+    struct watch process; /* its pidfd */
     struct watch control;
-    int64_t started_ns;          /* CLOCK_REALTIME */
-    int64_t ready_ns;            /* CLOCK_MONOTONIC of its first `ready`; 0: not yet */
+    int64_t started_ns; /* CLOCK_REALTIME */
+    int64_t ready_ns;   /* CLOCK_MONOTONIC of its first `ready`; 0: not yet */
     uint32_t restarts;
     int64_t back_off_ms;
-    bool failed;                 /* the last one said `failed`, or nothing in time */
+    bool failed; /* the last one said `failed`, or nothing in time */
     char detail[ERR_MESSAGE_MAX];
 
-    char *status;                /* owned; NULL: it has said nothing */
+    char *status; /* owned; NULL: it has said nothing */
     size_t status_length;
     struct rate_limit messages, status_events;
-    int64_t resume_ns;           /* when to listen to it again; 0: is listened to */
-    int64_t event_ns;            /* when to tell the subscribers of its status; 0: they know */
+    int64_t resume_ns; /* when to listen to it again; 0: is listened to */
+    int64_t event_ns;  /* when to tell the subscribers of its status; 0: they know */
 
-    struct waiter *starter;      /* of a START or CONFIGURE */
-    int starter_error;           /* STOPPING: what the starter is told when the process has ended */
+    struct waiter *starter; /* of a START or CONFIGURE */
+    int starter_error;      /* STOPPING: what the starter is told when the process has ended */
     struct err starter_err;
-    struct waiter *stoppers;     /* requests that go on when it has gone */
+    struct waiter *stoppers; /* requests that go on when it has gone */
 };
 
-/* worker.c. On success the worker belongs to the device, and the starter will be answered. Takes the set, on failure too;
- * takes the starter on success. */
+/* worker.c. On success the worker belongs to the device, and the starter will be answered. Takes the set, on failure
+ * too; takes the starter on success. */
 int worker_start(struct netd_device *device, struct worker_set *set, struct waiter *starter, struct err *ret_err);
 int worker_configure(struct netd_worker *worker, struct worker_set *set, struct waiter *starter, struct err *ret_err);
 /* One that runs already, found by a new netd. Takes the set, the page and all of `found`, on failure too. */
 struct spawned;
 int worker_adopt(struct netd_device *device, struct worker_set *set, int page, const struct spawned *found,
                  struct err *ret_err);
-/* Asks it to end, later forces it. Takes `stopper` (may be NULL), which goes on when the worker has gone: that may be before
- * this returns. */
+/* Asks it to end, later forces it. Takes `stopper` (may be NULL), which goes on when the worker has gone: that may be
+ * before this returns. */
 void worker_stop(struct netd_worker *worker, struct waiter *stopper);
 /* Lets go of it, without a word to it. */
 void worker_release(struct netd_worker *worker);

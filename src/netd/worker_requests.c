@@ -46,7 +46,7 @@ static int configure(const struct request *request, struct target *target, struc
     const struct ipc_request *packet = request->packet;
     struct netd_device *device = devices_find(request->netd, &packet->device.uuid);
     struct worker_set set;
-    if (!device || !device->worker || device->doomed || device->ifindex != target->link.ifindex)
+    if (!device || !device->worker || device->doomed || !target_is(target, device, &packet->device))
         return no_worker(request, ret_err);
     int result = worker_set_build(&packet->worker, request->text, &device->worker->set, &set, ret_err);
     if (result < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The real tunwright-netd, in a network and a mount namespace of the test's own, with a worker that is this test program
- * itself: netd finds a copy of it in its worker directory, under the name "worker-of-test".
+ * The real tunwright-netd, in a network and a mount namespace of the test's own, with a worker that is this test
+ * program itself: netd finds a copy of it in its worker directory, under the name "worker-of-test".
  */
 #ifndef TESTS_NETD_FIXTURE_H
 #define TESTS_NETD_FIXTURE_H
@@ -29,11 +29,11 @@
 
 #include <cmocka.h>
 
-#define TEST_WORKER "worker-of-test"
-#define TEST_USER 65533
+#define TEST_WORKER      "worker-of-test"
+#define TEST_USER        65533
 #define TEST_WORKER_USER 65534
 
-/* ---- the worker --------------------------------------------------------------------------------------------------- */
+/* ---- the worker ------------------------------------------------------------------------------------------------ */
 
 struct test_worker {
     char packet[WORKER_MESSAGE_MAX];
@@ -89,6 +89,21 @@ static inline void test_worker_read(struct test_worker *worker, bool *connected)
     if (strncmp(packet, "stop\n", 5) == 0)
         _exit(0);
     if (strncmp(packet, "attach\n", 7) == 0) {
+        /* one that was taken over, and hands back other things than it was given */
+        if (strstr(worker->packet, "lie-page"))
+            worker->fds[0] = open("/dev/zero", O_RDWR | O_CLOEXEC);
+        if (strstr(worker->packet, "lie-queue"))
+            worker->fds[1] = open("/dev/zero", O_RDWR | O_CLOEXEC);
+        if (strstr(worker->packet, "lie-socket"))
+            worker->fds[2] = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (strstr(worker->packet, "lie-count"))
+            worker->fd_count--;
+        if (strstr(worker->packet, "lie-head"))
+            memcpy(worker->packet, "configure queues=2", 18);
+        if (strstr(worker->packet, "lie-verb")) {
+            test_worker_say("attached");
+            return;
+        }
         seqpacket_send(WORKER_CONTROL_FD, attached, sizeof attached - 1, worker->packet, worker->length, worker->fds,
                        worker->fd_count, 0);
         return;
@@ -124,7 +139,7 @@ static inline _Noreturn void test_worker_run(void)
     }
 }
 
-/* ---- netd ------------------------------------------------------------------------------------------------------------ */
+/* ---- netd ------------------------------------------------------------------------------------------------------ */
 
 struct netd_fixture {
     char dir[64];
@@ -258,7 +273,7 @@ static inline bool netd_lives(void)
     return fixture.pid > 0 && waitpid(fixture.pid, NULL, WNOHANG) == 0;
 }
 
-/* ---- through the provider ------------------------------------------------------------------------------------------- */
+/* ---- through the provider -------------------------------------------------------------------------------------- */
 
 #define NEEDS_NETD()                                                                                                   \
     do {                                                                                                               \
@@ -306,7 +321,7 @@ static inline int create(const struct device_key *key, uint32_t queues, struct e
     return apply(&step, ret_err);
 }
 
-static inline int delete(const struct device_key *key, struct err *ret_err)
+static inline int delete (const struct device_key *key, struct err *ret_err)
 {
     struct step step = {.kind = STEP_DEVICE_DELETE, .device = *key};
     return apply(&step, ret_err);
@@ -320,7 +335,7 @@ static inline int set_up(const struct device_key *key, bool up)
 
 /* `local` may be NULL. */
 static inline int work(enum step_kind kind, const struct device_key *key, const char *config, const char *local,
-                uint32_t queues, struct err *ret_err)
+                       uint32_t queues, struct err *ret_err)
 {
     struct step step = {.kind = kind,
                         .device = *key,
@@ -377,7 +392,8 @@ static inline struct observed_worker worker_of(const struct device_key *key, cha
 }
 
 /* Waits for a state, and for another process than `not_pid`. */
-static inline struct observed_worker worker_await(const struct device_key *key, enum worker_state state, int32_t not_pid)
+static inline struct observed_worker worker_await(const struct device_key *key, enum worker_state state,
+                                                  int32_t not_pid)
 {
     char status[128];
     struct observed_worker worker = {0};
@@ -414,7 +430,7 @@ static inline int netd_tear_down(void **state)
             struct device_key key = {.uuid = link->uuid};
             memcpy(key.name, link->name, sizeof key.name);
             if (link->ours)
-                delete(&key, NULL);
+                delete (&key, NULL);
         }
         observed_done(&observed);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The check at the privilege boundary: one good request for each operation, and what is wrong with each of its fields. */
+/* The check at the privilege boundary: one good request for each operation, and what is wrong with each field. */
 #include "tunwright/ipc.h"
 
 #include <errno.h>
@@ -60,10 +60,8 @@ static struct ipc_request good(enum ipc_op op, const char **ret_text)
         break;
     case IPC_WORKER_START:
     case IPC_WORKER_CONFIGURE:
-        request.worker = (struct ipc_worker_start){.program = "tunwright-worker",
-                                                   .queues = 2,
-                                                   .socket_count = 1,
-                                                   .config_length = sizeof config - 1};
+        request.worker = (struct ipc_worker_start){
+            .program = "tunwright-worker", .queues = 2, .socket_count = 1, .config_length = sizeof config - 1};
         request.worker.sockets[0].type = SOCK_DGRAM;
         request.worker.sockets[0].local = (struct endpoint){prefix("10.0.0.1/32").addr, 5000};
         *ret_text = config;
@@ -143,12 +141,12 @@ struct fault {
 };
 #define FAULT(op, field, bytes, expected)                                                                              \
     {                                                                                                                  \
-        #op " " #field " " #bytes, op, offsetof(struct ipc_request, field), sizeof(bytes) - 1, bytes, expected         \
+#op " " #field " " #bytes, op, offsetof(struct ipc_request, field), sizeof(bytes) - 1, bytes, expected         \
     }
-#define SIXTEEN_X "xxxxxxxxxxxxxxxx"
+#define SIXTEEN_X      "xxxxxxxxxxxxxxxx"
 #define SIXTEEN_ZEROES "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
-#define MAX4 "\xff\xff\xff\xff"
-#define ZERO4 "\0\0\0\0"
+#define MAX4           "\xff\xff\xff\xff"
+#define ZERO4          "\0\0\0\0"
 
 static void every_field(void **state)
 {

@@ -6,7 +6,7 @@
 
 #include <stdalign.h>
 
-/* ---- devices ------------------------------------------------------------------------------------------------------------ */
+/* ---- devices --------------------------------------------------------------------------------------------------- */
 
 static void device_life(void **state)
 {
@@ -46,15 +46,15 @@ static void device_life(void **state)
 
     /* the same name with another uuid is another device, and so is another name with this uuid */
     struct device_key other = key_of("", "tun0", 2);
-    assert_int_equal(delete(&other, &err), -ENODEV);
+    assert_int_equal(delete (&other, &err), -ENODEV);
     other = key_of("", "tun1", 1);
-    assert_int_equal(delete(&other, &err), -ENODEV);
+    assert_int_equal(delete (&other, &err), -ENODEV);
     assert_int_equal(create(&key, 1, &err), -EEXIST);
 
     route.kind = STEP_ROUTE_DELETE;
     assert_int_equal(apply(&route, NULL), 0);
-    assert_int_equal(delete(&key, NULL), 0);
-    assert_int_equal(delete(&key, &err), -ENODEV);
+    assert_int_equal(delete (&key, NULL), 0);
+    assert_int_equal(delete (&key, &err), -ENODEV);
 }
 
 static void foreign_device(void **state)
@@ -69,7 +69,7 @@ static void foreign_device(void **state)
     assert_int_equal(create(&key, 1, &err), -EEXIST);
     assert_int_equal(err.code, ERR_FOREIGN_DEVICE);
     assert_int_equal(apply(&step, &err), -ENODEV);
-    assert_int_equal(delete(&key, &err), -ENODEV);
+    assert_int_equal(delete (&key, &err), -ENODEV);
     assert_int_equal(work(STEP_WORKER_START, &key, "{}", NULL, 1, &err), -ENODEV);
     assert_int_equal(system("ip link delete foreign"), 0);
 }
@@ -129,11 +129,11 @@ static void named_netns(void **state)
 
     assert_int_equal(system("ip netns add blue"), 0);
     assert_int_equal(create(&key, 1, NULL), 0);
-    assert_int_equal(delete(&key, NULL), 0);
+    assert_int_equal(delete (&key, NULL), 0);
     assert_int_equal(system("ip netns delete blue"), 0);
 }
 
-/* ---- the door --------------------------------------------------------------------------------------------------------------- */
+/* ---- the door -------------------------------------------------------------------------------------------------- */
 
 static void other_user_refused(void **state)
 {
@@ -196,8 +196,8 @@ static void malformed_packets(void **state)
         size_t length;
         struct ipc_request request;
     } cases[] = {
-        {"as it should be", 0, sizeof good, good}, {"short", 1, sizeof good - 1, good}, {"one byte", 1, 1, good},
-        {"long", -EINVAL, sizeof good + 1, good},  {"magic", 1, sizeof good, good},     {"size", 1, sizeof good, good},
+        {"as it should be", 0, sizeof good, good}, {"short", 1, sizeof good - 1, good},  {"one byte", 1, 1, good},
+        {"long", -EINVAL, sizeof good + 1, good},  {"magic", 1, sizeof good, good},      {"size", 1, sizeof good, good},
         {"op", -EINVAL, sizeof good, good},        {"uuid", -EINVAL, sizeof good, good},
     };
     cases[4].request.magic++;

@@ -2,7 +2,7 @@
 /* The real tunwright-netd and a worker that is not ours: supervision, and who survives whom. */
 #include "netd_fixture.h"
 
-/* ---- workers ------------------------------------------------------------------------------------------------------------- */
+/* ---- workers --------------------------------------------------------------------------------------------------- */
 
 static void worker_life(void **state)
 {
@@ -49,7 +49,7 @@ static void worker_life(void **state)
     /* deleting the device ends its worker too */
     assert_int_equal(start(&key, "{}"), 0);
     worker = worker_of(&key, status);
-    assert_int_equal(delete(&key, NULL), 0);
+    assert_int_equal(delete (&key, NULL), 0);
     assert_int_equal(kill(worker.pid, 0), -1);
 }
 
@@ -159,7 +159,7 @@ static void chatty_worker(void **state)
     assert_string_equal(status, "{\"i\": 399}");
 }
 
-/* ---- who survives whom ---------------------------------------------------------------------------------------------------- */
+/* ---- who survives whom ----------------------------------------------------------------------------------------- */
 
 static void netd_killed(void **state)
 {
@@ -208,6 +208,35 @@ static void netd_killed(void **state)
     assert_int_equal(start(&key, "{}"), 0);
 }
 
+static void liars_are_ended(void **state)
+{
+    (void)state;
+    NEEDS_NETD();
+    static const char *const lies[] = {"\"lie-page\"",  "\"lie-queue\"", "\"lie-socket\"",
+                                       "\"lie-count\"", "\"lie-head\"",  "\"lie-verb\""};
+    struct device_key keys[ARRAY_SIZE(lies)];
+    int32_t pids[ARRAY_SIZE(lies)];
+    char status[128], text[32];
+    for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+        snprintf(text, sizeof text, "tun%zu", i);
+        keys[i] = key_of("", text, (uint8_t)(100 + i));
+        snprintf(text, sizeof text, "127.0.0.1:%zu", 5001 + i);
+        assert_int_equal(create(&keys[i], 1, NULL), 0);
+        assert_int_equal(work(STEP_WORKER_START, &keys[i], lies[i], text, 1, NULL), 0);
+        pids[i] = worker_of(&keys[i], status).pid;
+    }
+    assert_int_equal(netd_end(SIGKILL), -SIGKILL);
+    netd_start();
+    for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+        if (worker_of(&keys[i], status).state != WORKER_STATE_N)
+            fail_msg("%s was believed", lies[i]);
+        for (int wait = 0; wait < 100 && kill(pids[i], 0) == 0; wait++)
+            wait_ms(20);
+        assert_int_equal(kill(pids[i], 0), -1);
+        assert_int_equal(start(&keys[i], "{}"), 0);
+    }
+}
+
 static void device_deleted_by_hand(void **state)
 {
     (void)state;
@@ -250,6 +279,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(queues_change, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(chatty_worker, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(netd_killed, netd_set_up, netd_tear_down),
+    cmocka_unit_test_setup_teardown(liars_are_ended, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(device_deleted_by_hand, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(device_moved_by_hand, netd_set_up, netd_tear_down),
 };

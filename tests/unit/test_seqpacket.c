@@ -113,12 +113,9 @@ static void surplus_is_closed(void **state)
         size_t length, fd_count, room, fd_room;
         int expected;
     } cases[] = {
-        {"more than there is room for", 1, 3, 4, 2, -EMSGSIZE},
-        {"no room for any", 1, 1, 4, 0, -EMSGSIZE},
-        {"more than any packet has", 1, 60, 4, IPC_FDS_MAX, -EMSGSIZE},
-        {"a packet cut short", 9, 2, 4, 2, -EMSGSIZE},
-        {"a packet cut short, without", 9, 0, 4, 2, -EMSGSIZE},
-        {"an empty packet", 0, 2, 4, 2, 0},
+        {"more than there is room for", 1, 3, 4, 2, -EMSGSIZE},         {"no room for any", 1, 1, 4, 0, -EMSGSIZE},
+        {"more than any packet has", 1, 60, 4, IPC_FDS_MAX, -EMSGSIZE}, {"a packet cut short", 9, 2, 4, 2, -EMSGSIZE},
+        {"a packet cut short, without", 9, 0, 4, 2, -EMSGSIZE},         {"an empty packet", 0, 2, 4, 2, 0},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char out[8] = "";

@@ -82,14 +82,10 @@ static void messages(void **state)
         enum worker_verb verb;
         const char *body;
     } cases[] = {
-        {"ready\n{}", VERB_READY, "{}"},
-        {"ready\n", VERB_READY, ""},
-        {"ready a=b\n{}", VERB_READY, "{}"},
-        {"failed\nwhy\nthat", VERB_FAILED, "why\nthat"},
-        {"status\n{}", VERB_STATUS, "{}"},
-        {"readyness\n{}", VERB_UNKNOWN, "{}"},
-        {"Ready\n{}", VERB_UNKNOWN, "{}"},
-        {"\n{}", VERB_UNKNOWN, "{}"},
+        {"ready\n{}", VERB_READY, "{}"},     {"ready\n", VERB_READY, ""},
+        {"ready a=b\n{}", VERB_READY, "{}"}, {"failed\nwhy\nthat", VERB_FAILED, "why\nthat"},
+        {"status\n{}", VERB_STATUS, "{}"},   {"readyness\n{}", VERB_UNKNOWN, "{}"},
+        {"Ready\n{}", VERB_UNKNOWN, "{}"},   {"\n{}", VERB_UNKNOWN, "{}"},
         {" ready\n{}", VERB_UNKNOWN, "{}"},
     };
     struct worker_message message;
