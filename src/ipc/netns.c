@@ -105,7 +105,7 @@ int netns_cache_open(struct netns_cache *cache, struct ipc_client *client, const
     struct stat status;
     struct ipc_request request;
     struct ipc_answer answer;
-    struct netns_space *space;
+    struct netns_space *space = NULL;
     ipc_request_init(&request, IPC_NETNS_SOCKET);
     /* before netd looks: should the name change hands in between, the entry is stale at once, and not for ever */
     if (netns_identity(name, &status) < 0 || text_copy(request.device.netns, sizeof request.device.netns, name) < 0)
