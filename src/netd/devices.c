@@ -212,7 +212,7 @@ bool target_is(const struct target *target, const struct netd_device *device, co
 
 int target_confirm(struct target *target, const struct device_key *key, struct err *ret_err)
 {
-    struct observed_link link;
+    struct observed_link link = {0};
     int result = target_look(target, key, &link, ret_err);
     if (result == 0 && link.ifindex != target->link.ifindex)
         result = err_set(ret_err, -ENODEV, ERR_FOREIGN_DEVICE, "", "%s was replaced just now", key->name);
