@@ -27,7 +27,9 @@ class Capture:
 
     def __enter__(self):
         with open(self.log, "wb") as log:
-            self.process = self.namespace.popen("tcpdump", "-Z", "root", "-n", "-U", "--immediate-mode", "-i", self.device,
+            # in immediate mode each packet has a slot of the snapshot's length: with small ones, many fit
+            self.process = self.namespace.popen("tcpdump", "-Z", "root", "-n", "-U", "--immediate-mode", "-s", "4096", "-B",
+                                                "16384", "-i", self.device,
                                                 "-w", self.path, *([self.expression] if self.expression else []),
                                                 stdout=log, stderr=subprocess.STDOUT)
         self.network.processes.append(self.process)

@@ -18,7 +18,8 @@ from lib.waiting import until
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 # fields that change by themselves
-VOLATILE = {"valid_life_time", "preferred_life_time", "expires", "used", "stats", "stats64", "tentative", "cacheinfo"}
+VOLATILE = {"valid_life_time", "preferred_life_time", "expires", "used", "stats", "stats64", "tentative", "cacheinfo",
+            "operstate", "gc_timer", "hello_timer", "tcn_timer", "topology_change_timer"}
 
 
 @dataclass
@@ -116,13 +117,13 @@ class Namespace:
 
     def routes(self, **where):
         """All routes of both families in all tables; `where` picks: dev="tun0", protocol="84"."""
-        found = self.ip_json("route", "show", "table", "all") + self.ip_json("-6", "route", "show", "table", "all")
+        found = self.ip_json("-4", "route", "show", "table", "all") + self.ip_json("-6", "route", "show", "table", "all")
         return [r for r in found if all(str(r.get(k)) == str(v) for k, v in where.items())]
 
     def kernel(self):
         """Everything that tunwright could have changed here, to compare before with after."""
         return without_volatile({"links": self.ip_json("address", "show"), "routes": self.routes(),
-                                 "rules": self.ip_json("rule", "show") + self.ip_json("-6", "rule", "show")})
+                                 "rules": self.ip_json("-4", "rule", "show") + self.ip_json("-6", "rule", "show")})
 
     def settled(self, name, timeout=10):
         """Waits until duplicate address detection has ended on a device."""
@@ -240,6 +241,9 @@ class Network:
             for address in addresses:
                 flags = ["nodad"] if ipaddress.ip_interface(address).version == 6 else []
                 namespace.ip("address", "add", address, "dev", name, *flags)
+            # the kernel's own addresses are there at once, without duplicate detection
+            if os.path.exists("/proc/sys/net/ipv6"):
+                namespace.sysctl(f"net/ipv6/conf/{name}/accept_dad", 0)
             namespace.ip("link", "set", name, "up")
         for namespace, name in ((a, a_name), (b, b_name)):
             until(lambda: namespace.link(name)["operstate"] == "UP", 5, f"{name} in {namespace} up")

@@ -5,6 +5,7 @@ import json
 import socket
 
 import pytest
+from lib.comparing import same
 
 GOOD = {"kind": "tun", "mtu": 1400, "addresses": ["192.168.3.11/24", "fd00:3::11/64"],
         "routes": [{"to": "10.9.0.0/16", "metric": 100}, {"to": "10.9.0.0/16", "metric": 200}],
@@ -39,8 +40,8 @@ def refuse(host):
         return answer.problem(status, code, pointer, within)
 
     yield send
-    assert host.configuration() == configuration
-    assert host.namespace.kernel() == kernel
+    same(configuration, host.configuration())
+    same(kernel, host.namespace.kernel())
     assert host.worker_pid("tun0") == pid
 
 
@@ -114,10 +115,10 @@ FIELDS = {
     "queues 0": ({"queues": 0}, "/queues", "out_of_range"),
     "queues 17": ({"queues": 17}, "/queues", "out_of_range"),
     "mac on a tun": ({"mac": "02:00:00:00:00:01"}, "/mac", "incompatible"),
-    "mac of five bytes": ({"kind": "tap", "mac": "02:00:00:00:01"}, "/mac", "invalid_value"),
-    "mac with a letter too many": ({"kind": "tap", "mac": "02:00:00:00:00:0g"}, "/mac", "invalid_value"),
-    "mac multicast": ({"kind": "tap", "mac": "03:00:00:00:00:01"}, "/mac", "invalid_value"),
-    "mac zero": ({"kind": "tap", "mac": "00:00:00:00:00:00"}, "/mac", "invalid_value"),
+    "mac of five bytes": ({"kind": "tap", "mac": "02:00:00:00:01"}, "/mac", "invalid_address"),
+    "mac with a letter too many": ({"kind": "tap", "mac": "02:00:00:00:00:0g"}, "/mac", "invalid_address"),
+    "mac multicast": ({"kind": "tap", "mac": "03:00:00:00:00:01"}, "/mac", "invalid_address"),
+    "mac zero": ({"kind": "tap", "mac": "00:00:00:00:00:00"}, "/mac", "invalid_address"),
     "owner negative": ({"owner": -1}, "/owner", "out_of_range"),
     "owner 2^32": ({"owner": 2 ** 32}, "/owner", "out_of_range"),
     "owner a name": ({"owner": "root"}, "/owner", "wrong_type"),
@@ -178,6 +179,7 @@ FIELDS = {
     "route type unknown": ({"routes": [{"to": "10.9.0.0/16", "type": "nat"}]}, "/routes/0/type", "invalid_value"),
     "blackhole via": ({"routes": [{"to": "10.9.0.0/16", "type": "blackhole", "via": "192.168.3.1"}]}, "/routes/0/via",
                       "incompatible"),
+    "blackhole in a netns": ({"netns": "x", "routes": [{"to": "10.9.0.0/16", "type": "blackhole"}]}, "/routes/0", "incompatible"),
     "route twice": ({"routes": [{"to": "10.9.0.0/16"}, {"to": "10.9.0.0/16"}]}, "/routes/1", "duplicate"),
     # workers
     "worker a string": ({"worker": "udp"}, "/worker", "wrong_type"),
@@ -298,11 +300,16 @@ def test_route_document(refuse, body, pointer, code):
     refuse("PUT", f"{TUN0}/routes/10.8.0.0/16", 400, "validation_failed", body=body, pointer=pointer, within=code)
 
 
-@pytest.mark.parametrize("query", ["metric=x", "metric=-1", "metric=4294967296", "table=0", "table=abc", "colour=red",
+@pytest.mark.parametrize("query", ["metric=x", "metric=-1", "metric=4294967296", "table=abc", "colour=red",
                                    "metric=1&metric=2", "metric="])
 def test_route_query(refuse, query):
     for method in ("PUT", "DELETE"):
         refuse(method, f"{TUN0}/routes/10.9.0.0/16?{query}", 400, "invalid_query")
+
+
+def test_route_query_with_a_table_that_is_the_kernel_s(refuse):
+    for table in (0, 255):
+        refuse("PUT", f"{TUN0}/routes/10.9.0.0/16?table={table}", 400, "validation_failed", pointer="/table")
 
 
 def test_route_query_that_contradicts_the_body(refuse, host):

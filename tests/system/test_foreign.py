@@ -2,6 +2,7 @@
 """Only what is ours is touched."""
 
 import pytest
+from lib.comparing import same
 from lib.waiting import until
 
 TUN0 = "/v1/devices/tun0"
@@ -21,7 +22,7 @@ def test_device_of_somebody_else_is_a_conflict_and_untouched(net, make):
     host.api("GET", "/v1/devices/x0").problem(404, "not_found")
     host.api("DELETE", "/v1/devices/x0").problem(404, "not_found")
     host.restart()
-    assert host.namespace.kernel() == kernel
+    same(kernel, host.namespace.kernel())
     # once it is gone, the name is free
     host.namespace.ip("link", "del", "x0")
     host.api("PUT", "/v1/devices/x0", {"kind": "tun"}).expect(201)

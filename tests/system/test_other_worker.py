@@ -41,7 +41,8 @@ def test_tunnel_between_theirs_and_ours(hosts):
     worker = a.status("tun0")["worker"]
     assert worker["state"] == "running" and worker["report"] == {"language": "python", "configured": "tun0"}
     theirs, ours = a.counters("tun0")["worker"], b.counters("tun0")["worker"]
-    assert theirs["wire_out"] == ours["wire_in"] and theirs["wire_in"] == ours["wire_out"]
+    for side in ("device_in", "wire_out", "wire_in", "device_out"):
+        assert theirs[side]["packets"] >= 10 and ours[side]["packets"] >= 10
 
 
 def test_attaches_to_the_next_netd(hosts):

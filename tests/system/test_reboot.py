@@ -40,6 +40,7 @@ def kernel_shape(namespace):
 
 def underlay(net, namespace):
     b = net.namespaces[0]
+    until(lambda: b.link("eth0") is None, 10, "an end of the cable to the namespace that is gone")
     net.veth(namespace, ["10.0.0.1/24"], b, ["10.0.0.2/24"])
 
 

@@ -23,13 +23,15 @@ class Worker:
     def __init__(self):
         self.control = socket.socket(fileno=CONTROL)
         self.listener = socket.socket(fileno=LISTEN)
+        self.attached = True
         self.packet = b""
         self.fds = []
         self.page = self.queue = self.wire = self.remote = None
 
     def run(self):
         while True:
-            wait = [self.listener] + [x for x in (self.control, self.queue, self.wire) if x is not None]
+            control = self.control if self.attached else None
+            wait = [self.listener] + [x for x in (control, self.queue, self.wire) if x is not None]
             for ready in select.select(wait, [], [])[0]:
                 if ready is self.listener:
                     self.attach()
@@ -43,16 +45,14 @@ class Worker:
     def attach(self):
         """A later netd: its connection takes the place of the one that was."""
         new, _ = self.listener.accept()
-        if self.control is not None:
-            self.control.detach()
         os.dup2(new.fileno(), CONTROL)
         new.close()
-        self.control = socket.socket(fileno=CONTROL)
+        self.attached = True
 
     def command(self):
         data, fds, _, _ = socket.recv_fds(self.control, 65536 + 256, 24)
         if not data:
-            self.control = None  # netd is gone: go on
+            self.attached = False  # netd is gone: go on
             return
         head, _, body = data.partition(b"\n")
         words = head.decode().split(" ")
