@@ -15,7 +15,7 @@ bool error_is_absence(int error, const struct err *err)
     return error == -ENOTCONN || err->code == ERR_NETD_UNAVAILABLE;
 }
 
-/* ---- where in the document a refusal belongs ------------------------------------------------------------------- */
+/* ---- where in the document a refusal belongs --------------------------------------------------------------------- */
 
 static void route_pointer(char out[static ERR_POINTER_MAX], const struct device *device, const struct route *route)
 {

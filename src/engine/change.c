@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One change, from the request to its answer. The order is what keeps the promise that anything but a success changed
- * nothing: all that can be refused cheaply comes first, the store holds its transaction open while the kernel is changed,
- * the snapshot is made before the commit, and after the commit nothing can fail any more. Each failure takes the same way
- * back: the kernel converges to the document of before, and the transaction is rolled back.
+ * nothing: all that can be refused cheaply comes first, the store holds its transaction open while the kernel is
+ * changed, the snapshot is made before the commit, and after the commit nothing can fail any more. Each failure takes
+ * the same way back: the kernel converges to the document of before, and the transaction is rolled back.
  *
  * Where even that fails, because netd died meanwhile, what may have been left behind is remembered: as `tried` of the
  * device, or as a ghost where there is no device. The next resync deals with it.
@@ -17,12 +17,12 @@
 struct attempt {
     struct engine *engine;
     struct change *change;
-    size_t place;                /* of the device in the engine's list, or where it belongs */
-    struct tracked *current;     /* borrowed; NULL: there is none yet */
-    struct document *next;       /* one reference; NULL: the device goes */
-    struct tracked *candidate;   /* owned until the commit; NULL: it goes, or its document stays as it is */
+    size_t place;              /* of the device in the engine's list, or where it belongs */
+    struct tracked *current;   /* borrowed; NULL: there is none yet */
+    struct document *next;     /* one reference; NULL: the device goes */
+    struct tracked *candidate; /* owned until the commit; NULL: it goes, or its document stays as it is */
     enum change_outcome outcome;
-    bool writes;                 /* the document differs: there is something to commit */
+    bool writes; /* the document differs: there is something to commit */
     struct uuid uuid;
     struct converge_item item;
     struct observed look;
@@ -49,7 +49,7 @@ static int attempt_no_memory(struct attempt *attempt)
     return attempt_fail(attempt, r, &err);
 }
 
-/* ---- what it is about ------------------------------------------------------------------------------------------------- */
+/* ---- what it is about -------------------------------------------------------------------------------------------- */
 
 /* RFC 9562, version 8: the installation's id, and the rest is random. */
 static int uuid_make(const struct engine *engine, struct uuid *ret_uuid)
@@ -181,7 +181,7 @@ static int attempt_begin(struct attempt *attempt)
     return attempt_prepare(attempt);
 }
 
-/* ---- the store ---------------------------------------------------------------------------------------------------------- */
+/* ---- the store --------------------------------------------------------------------------------------------------- */
 
 static int attempt_store_failed(struct attempt *attempt, int error, const struct err *err)
 {
@@ -219,7 +219,7 @@ static int attempt_store(struct attempt *attempt)
     return 0;
 }
 
-/* ---- the way back ------------------------------------------------------------------------------------------------------- */
+/* ---- the way back ------------------------------------------------------------------------------------------------ */
 
 static void remember_remains(struct attempt *attempt)
 {
@@ -273,7 +273,7 @@ static void attempt_roll_back(struct attempt *attempt)
     engine_resync_by(engine, clock_monotonic_ns() + RESYNC_DEBOUNCE_NS);
 }
 
-/* ---- the way there -------------------------------------------------------------------------------------------------------- */
+/* ---- the way there ----------------------------------------------------------------------------------------------- */
 
 static int attempt_converge(struct attempt *attempt)
 {

@@ -74,7 +74,7 @@ int converge_look(struct kernel *kernel, const struct converge_item *items, size
     return 0;
 }
 
-/* ---- planning ------------------------------------------------------------------------------------------------------ */
+/* ---- planning ---------------------------------------------------------------------------------------------------- */
 
 /* Appends the item's steps, unless it is held, and says in the item whether it had any. */
 static int item_plan(struct converge_item *item, unsigned round, struct plan *plan, struct plan_index *index)
@@ -104,7 +104,8 @@ static int item_plan(struct converge_item *item, unsigned round, struct plan *pl
     return 0;
 }
 
-/* What is going comes first, so that its names are known to be free. Later rounds ask only those that had something to do. */
+/* What is going comes first, so that its names are known to be free. Later rounds ask only those that had something to
+ * do. */
 static int round_plan(struct converge_item *items, size_t count, enum converge_mode mode, unsigned round,
                       const struct observed *look, struct plan *plan, struct err *ret_err)
 {

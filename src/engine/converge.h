@@ -10,32 +10,32 @@
 /* One device on its way, and what became of it. */
 struct converge_item {
     struct wanted wanted;
-    bool held;             /* plan it, but touch nothing */
+    bool held; /* plan it, but touch nothing */
 
-    bool differs;          /* the last plan had steps for it */
-    bool recreated;        /* its device was deleted or made */
-    bool worker_replaced;  /* its worker was stopped or started */
-    size_t applied;        /* steps carried out */
-    int error;             /* 0, or why it stopped */
+    bool differs;         /* the last plan had steps for it */
+    bool recreated;       /* its device was deleted or made */
+    bool worker_replaced; /* its worker was stopped or started */
+    size_t applied;       /* steps carried out */
+    int error;            /* 0, or why it stopped */
     struct err err;
     char first[ERR_OPERATION_MAX]; /* the kind of the first step that the last plan had for it */
 };
 
 enum converge_mode {
-    CONVERGE_ATOMIC,       /* stop at the first refusal: the caller rolls back */
-    CONVERGE_BEST_EFFORT,  /* a refusal ends the way of its device; the others go on */
+    CONVERGE_ATOMIC,      /* stop at the first refusal: the caller rolls back */
+    CONVERGE_BEST_EFFORT, /* a refusal ends the way of its device; the others go on */
 };
 
 /*
  * Leads the kernel to what the items want. `look` is the caller's first look at it, and holds the last one on return.
- * Atomic: the first item's error. Best effort: 0, and each item has its own. In both, an error where the kernel cannot be
- * seen or reached any more.
+ * Atomic: the first item's error. Best effort: 0, and each item has its own. In both, an error where the kernel cannot
+ * be seen or reached any more.
  */
 int converge(struct kernel *kernel, struct converge_item *items, size_t count, enum converge_mode mode,
              struct observed *look, struct err *ret_err);
 
-/* A fresh look at the daemon's netns and all those that the items are about. Replaces what is in `look`; leaves it alone
- * on failure. */
+/* A fresh look at the daemon's netns and all those that the items are about. Replaces what is in `look`; leaves it
+ * alone on failure. */
 int converge_look(struct kernel *kernel, const struct converge_item *items, size_t count, struct observed *look,
                   struct err *ret_err);
 

@@ -42,8 +42,8 @@ void engine_counters(struct engine *engine, const struct snapshot_device *device
 
     memset(ret_counters, 0, sizeof(*ret_counters));
     if (device->present)
-        ret_counters->has_kernel = kernel->ops->stats(kernel, device->stored.device->netns, device->ifindex,
-                                                      &ret_counters->kernel) == 0;
+        ret_counters->has_kernel =
+            kernel->ops->stats(kernel, device->stored.device->netns, device->ifindex, &ret_counters->kernel) == 0;
     if (device->counters) {
         const struct counter_page *page = device->counters->page;
 

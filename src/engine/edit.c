@@ -24,7 +24,7 @@ static const struct route *route_of_key(const struct device *device, const struc
     return NULL;
 }
 
-/* ---- one kind of change each: `next` is a copy of what there is ---------------------------------------------------- */
+/* ---- one kind of change each: `next` is a copy of what there is -------------------------------------------------- */
 
 static int edit_address_put(struct change *change, struct edit *edit)
 {
@@ -97,12 +97,12 @@ static int edit_worker_delete(struct change *change, struct edit *edit)
 }
 
 static int (*const editors[CHANGE_KIND_N])(struct change *, struct edit *) = {
-    [CHANGE_ADDRESS_PUT] = edit_address_put,   [CHANGE_ADDRESS_DELETE] = edit_address_delete,
-    [CHANGE_ROUTE_PUT] = edit_route_put,       [CHANGE_ROUTE_DELETE] = edit_route_delete,
-    [CHANGE_WORKER_PUT] = edit_worker_put,     [CHANGE_WORKER_DELETE] = edit_worker_delete,
+    [CHANGE_ADDRESS_PUT] = edit_address_put, [CHANGE_ADDRESS_DELETE] = edit_address_delete,
+    [CHANGE_ROUTE_PUT] = edit_route_put,     [CHANGE_ROUTE_DELETE] = edit_route_delete,
+    [CHANGE_WORKER_PUT] = edit_worker_put,   [CHANGE_WORKER_DELETE] = edit_worker_delete,
 };
 
-/* ---- all kinds ------------------------------------------------------------------------------------------------------ */
+/* ---- all kinds --------------------------------------------------------------------------------------------------- */
 
 /* The document that a POST or PUT brought becomes the edit's. */
 static int edit_whole(struct change *change, const struct device *current, struct edit *edit)
@@ -145,10 +145,10 @@ int edit_make(struct change *change, const struct device *current, struct edit *
     return 0;
 }
 
-/* ---- rules between devices -------------------------------------------------------------------------------------------- */
+/* ---- rules between devices --------------------------------------------------------------------------------------- */
 
-/* Whether another device of the same netns has a route without a device to the same place: the kernel keeps but one, and
- * could not tell whose it is. */
+/* Whether another device of the same netns has a route without a device to the same place: the kernel keeps but one,
+ * and could not tell whose it is. */
 static const char *route_holder(const struct engine *engine, const struct device *next, const struct route *route)
 {
     for (size_t i = 0; i < engine->device_count; i++) {
@@ -177,19 +177,21 @@ int edit_check(const struct engine *engine, const struct device *next, struct er
             continue;
         (void)snprintf(pointer, sizeof(pointer), "/routes/%zu", i);
         if (next->netns[0]) {
-            err_list_add(errors, ERR_INCOMPATIBLE, pointer,
-                         "A route of type %s belongs to no device, so it needs a device in the daemon's own network namespace.",
-                         route_type_name(route->type));
+            err_list_add(
+                errors, ERR_INCOMPATIBLE, pointer,
+                "A route of type %s belongs to no device, so it needs a device in the daemon's own network namespace.",
+                route_type_name(route->type));
             continue;
         }
         holder = route_holder(engine, next, route);
         if (holder)
-            err_list_add(errors, ERR_DUPLICATE, pointer, "The device %s has a route of its own to the same place.", holder);
+            err_list_add(errors, ERR_DUPLICATE, pointer, "The device %s has a route of its own to the same place.",
+                         holder);
     }
     return errors->count > before ? -EINVAL : 0;
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------------ */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 int edit_number(const struct engine *engine, const struct observed *look, struct device *device, struct err *ret_err)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The thread, and the door to it. Other threads do four things: put a change into the queue, take a reference to the newest
- * snapshot, copy events, and read counters. Everything else happens on the engine's thread, one thing after the other.
+ * The thread, and the door to it. Other threads do four things: put a change into the queue, take a reference to the
+ * newest snapshot, copy events, and read counters. Everything else happens on the engine's thread, one thing after the
+ * other.
  */
 #include "state.h"
 
@@ -65,7 +66,7 @@ void engine_publish_if_dirty(struct engine *engine)
         engine_resync_by(engine, clock_monotonic_ns() + NSEC_PER_SEC);
 }
 
-/* ---- the thread ---------------------------------------------------------------------------------------------------- */
+/* ---- the thread -------------------------------------------------------------------------------------------------- */
 
 /* The next change, or NULL. */
 static struct change *queue_take(struct engine *engine, bool *ret_stopping)
@@ -156,7 +157,7 @@ static void engine_wake(struct engine *engine)
     (void)!write(engine->wake_fd, &one, sizeof(one)); /* can only fail when it is awake already */
 }
 
-/* ---- the start and the end ------------------------------------------------------------------------------------------ */
+/* ---- the start and the end --------------------------------------------------------------------------------------- */
 
 static void engine_free(struct engine *engine)
 {
@@ -187,8 +188,8 @@ static int engine_load(struct engine *engine, struct stored_device *stored, size
         stored[i].device = NULL;
         if (!document)
             return err_no_memory(ret_err);
-        tracked = tracked_new(&stored[i].uuid, document, stored[i].generation, stored[i].created_ns,
-                              stored[i].changed_ns);
+        tracked =
+            tracked_new(&stored[i].uuid, document, stored[i].generation, stored[i].created_ns, stored[i].changed_ns);
         if (!tracked)
             return err_no_memory(ret_err);
         engine->devices[engine->device_count++] = tracked;
@@ -269,7 +270,7 @@ void engine_stop(struct engine *engine)
     engine_free(engine);
 }
 
-/* ---- from any thread --------------------------------------------------------------------------------------------------- */
+/* ---- from any thread --------------------------------------------------------------------------------------------- */
 
 void engine_submit(struct engine *engine, struct change *change)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Events are the difference between two snapshots that readers could see: nothing else has to remember to report, and what
- * was rolled back never happened.
+ * Events are the difference between two snapshots that readers could see: nothing else has to remember to report, and
+ * what was rolled back never happened.
  */
 #include "state.h"
 

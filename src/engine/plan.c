@@ -3,9 +3,10 @@
  * The plan: what leads from what is seen to what is wanted. It knows nothing of what was done before, so that creating,
  * changing, rolling back, starting up and repairing are the same function.
  *
- * Each device appends its steps; in the end they are put in the order of enum step_kind over all devices. What goes comes
- * before what comes: a name, an address or a route that moves from one device to another is free by the time it is taken.
- * Routes through a gateway are added after those on link, and deleted before them, because one may be reached by the other.
+ * Each device appends its steps; in the end they are put in the order of enum step_kind over all devices. What goes
+ * comes before what comes: a name, an address or a route that moves from one device to another is free by the time it
+ * is taken. Routes through a gateway are added after those on link, and deleted before them, because one may be reached
+ * by the other.
  */
 #include "plan.h"
 
@@ -80,16 +81,16 @@ int plan_order(struct plan *plan)
     return 0;
 }
 
-/* ---- one device ----------------------------------------------------------------------------------------------- */
+/* ---- one device -------------------------------------------------------------------------------------------------- */
 
 /* What is known about the device whose steps are being made. */
 struct planning {
     struct plan *plan;
     const struct wanted *wanted;
     struct plan_index *index;
-    const struct observed_link *link;      /* its device, NULL: none */
-    const struct observed_worker *worker;  /* its worker, NULL: none */
-    bool keep;                             /* the device that is there will do */
+    const struct observed_link *link;     /* its device, NULL: none */
+    const struct observed_worker *worker; /* its worker, NULL: none */
+    bool keep;                            /* the device that is there will do */
 };
 
 static struct step *planning_add(struct planning *p, enum step_kind kind)
@@ -201,7 +202,7 @@ static int plan_link(struct planning *p)
     return 0;
 }
 
-/* ---- addresses ------------------------------------------------------------------------------------------------ */
+/* ---- addresses --------------------------------------------------------------------------------------------------- */
 
 static const struct observed_address *address_seen(const struct observed_link *link, const struct ip_prefix *prefix)
 {
@@ -231,10 +232,11 @@ static bool same_subnet(const struct ip_prefix *a, const struct ip_prefix *b)
 }
 
 /*
- * IPv4 gives the first address of a subnet a role: it is the one that packets get as their source. Where another wanted one
- * of ours holds it, all of that subnet but the rightful one go and come back in the document's order.
+ * IPv4 gives the first address of a subnet a role: it is the one that packets get as their source. Where another wanted
+ * one of ours holds it, all of that subnet but the rightful one go and come back in the document's order.
  */
-static bool address_displaced(const struct device *now, const struct observed_link *link, const struct ip_prefix *prefix)
+static bool address_displaced(const struct device *now, const struct observed_link *link,
+                              const struct ip_prefix *prefix)
 {
     const struct ip_prefix *first = NULL;
 
@@ -294,7 +296,7 @@ static int plan_addresses_add(struct planning *p)
     return 0;
 }
 
-/* ---- routes --------------------------------------------------------------------------------------------------- */
+/* ---- routes ------------------------------------------------------------------------------------------------------ */
 
 static int routes_in_order(const void *a, const void *b)
 {
@@ -344,7 +346,8 @@ static size_t routes_wanted(const struct wanted *wanted)
 }
 
 /* Steps for what is in `seen` and not wanted, if `remove`, or for what is wanted and not seen. */
-static int plan_routes(struct planning *p, const struct route *const *seen, size_t seen_count, bool unattached, bool remove)
+static int plan_routes(struct planning *p, const struct route *const *seen, size_t seen_count, bool unattached,
+                       bool remove)
 {
     const struct device *now = p->wanted->now;
     size_t wanted_count = routes_wanted(p->wanted), count = 0;
@@ -394,13 +397,13 @@ static int plan_routes_unattached_delete(struct planning *p)
     return plan_routes(p, gone, kept, true, true);
 }
 
-/* ---- the worker ------------------------------------------------------------------------------------------------ */
+/* ---- the worker -------------------------------------------------------------------------------------------------- */
 
 /* Only a change of the program, or a failure, costs a worker its life; all else is a matter of configuration. */
 static bool worker_must_stop(const struct planning *p, const struct worker_spec *spec)
 {
-    return p->worker && (!p->keep || !spec || p->worker->state == WORKER_FAILED ||
-                         strcmp(p->worker->program, spec->program) != 0);
+    return p->worker &&
+           (!p->keep || !spec || p->worker->state == WORKER_FAILED || strcmp(p->worker->program, spec->program) != 0);
 }
 
 static int plan_worker(struct planning *p)
@@ -434,7 +437,7 @@ static int plan_worker(struct planning *p)
     return 0;
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------------------------------------- */
 
 static int plan_name_check(struct planning *p, struct err *ret_err)
 {

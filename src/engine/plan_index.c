@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- orders -------------------------------------------------------------------------------------------------- */
+/* ---- orders ------------------------------------------------------------------------------------------------------ */
 
 static int number_compare(uint32_t a, uint32_t b)
 {
@@ -80,7 +80,7 @@ static int routes_in_order(const void *a, const void *b)
     return route_compare(*(const struct route *const *)a, *(const struct route *const *)b);
 }
 
-/* ---- the index ------------------------------------------------------------------------------------------------ */
+/* ---- the index --------------------------------------------------------------------------------------------------- */
 
 /* One element more than needed, so that a NULL means no memory. */
 static void *array_of(size_t count, size_t size)
@@ -151,8 +151,8 @@ const struct observed_link *plan_index_name(const struct plan_index *index, cons
     return NULL;
 }
 
-const struct observed_link *plan_index_device(const struct plan_index *index, const struct uuid *uuid, const char *netns,
-                                              const char *name)
+const struct observed_link *plan_index_device(const struct plan_index *index, const struct uuid *uuid,
+                                              const char *netns, const char *name)
 {
     const struct observed_link *found = NULL;
     size_t low = 0, high = index->uuid_count;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All devices at once, each as well as it goes: at the start, when the kernel says that something changed, when a failed
- * device is due for another try, and every minute besides. Where all is right this is one look and nothing else.
+ * All devices at once, each as well as it goes: at the start, when the kernel says that something changed, when a
+ * failed device is due for another try, and every minute besides. Where all is right this is one look and nothing else.
  */
 #include "state.h"
 
@@ -38,17 +38,18 @@ static void engine_back_off(struct engine *engine, struct tracked *tracked)
     engine_resync_by(engine, tracked->retry_ns);
 }
 
-/* ---- what failed changes and crashes left behind -------------------------------------------------------------------- */
+/* ---- what failed changes and crashes left behind ----------------------------------------------------------------- */
 
 static struct converge_item ghost_item(const struct ghost *ghost)
 {
     return (struct converge_item){
-        .wanted = {
-            .uuid = ghost->uuid,
-            .name = ghost->tried->device->name,
-            .netns = ghost->tried->device->netns,
-            .before = ghost->tried->device,
-        },
+        .wanted =
+            {
+                .uuid = ghost->uuid,
+                .name = ghost->tried->device->name,
+                .netns = ghost->tried->device->netns,
+                .before = ghost->tried->device,
+            },
     };
 }
 
@@ -63,8 +64,8 @@ static int uuids_in_order(const void *a, const void *b)
     return memcmp(a, b, sizeof(struct uuid));
 }
 
-/* Appends an item for each device that carries our installation's mark and is in no document: a daemon was killed between
- * making it and committing it. `known` is sorted. */
+/* Appends an item for each device that carries our installation's mark and is in no document: a daemon was killed
+ * between making it and committing it. `known` is sorted. */
 static size_t orphans_add(const struct engine *engine, const struct observed *look, const struct uuid *known,
                           size_t known_count, struct converge_item *items)
 {
@@ -80,19 +81,20 @@ static size_t orphans_add(const struct engine *engine, const struct observed *lo
             continue;
         log_warning("%s is ours and in no document: it goes", link->name);
         /* the look moves on while the item is in use: these must be the item's own */
-        items[count++] = (struct converge_item){.wanted = {.uuid = link->uuid, .name = link->name, .netns = link->netns}};
+        items[count++] =
+            (struct converge_item){.wanted = {.uuid = link->uuid, .name = link->name, .netns = link->netns}};
     }
     return count;
 }
 
-/* ---- the items -------------------------------------------------------------------------------------------------------- */
+/* ---- the items --------------------------------------------------------------------------------------------------- */
 
 /* All devices of the configuration, then ghosts, then orphans. */
 struct resync {
     struct converge_item *items;
     size_t count;
-    struct observed look;       /* the last one */
-    struct observed first;      /* holds the names of the orphans */
+    struct observed look;  /* the last one */
+    struct observed first; /* holds the names of the orphans */
 };
 
 static void resync_done(struct resync *resync)
@@ -106,10 +108,12 @@ static bool tracked_is_held(const struct tracked *tracked, int64_t now_ns)
 {
     const struct snapshot_device *view = &tracked->view;
 
+    /* whether a name has become free is seen by planning alone: that need not wait */
     if (tracked->retry_ns != 0)
-        return tracked->retry_ns > now_ns;
+        return tracked->retry_ns > now_ns && view->reason.code != ERR_FOREIGN_DEVICE;
     /* it was right once: what differs now is somebody else's doing, which this document does not want undone */
-    return !tracked->tried && tracked->document->device->drift == DRIFT_REPORT && view->observed_generation == view->stored.generation;
+    return !tracked->tried && tracked->document->device->drift == DRIFT_REPORT &&
+           view->observed_generation == view->stored.generation;
 }
 
 static int resync_begin(struct engine *engine, struct resync *resync, struct err *ret_err)
@@ -164,7 +168,7 @@ static int resync_converge(struct engine *engine, struct resync *resync, struct 
     return converge(engine->kernel, resync->items, resync->count, CONVERGE_BEST_EFFORT, &resync->look, ret_err);
 }
 
-/* ---- what it came to --------------------------------------------------------------------------------------------------- */
+/* ---- what it came to --------------------------------------------------------------------------------------------- */
 
 void engine_finish(struct engine *engine, struct tracked *tracked, const struct converge_item *item,
                    const struct plan_index *index)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What readers see: made by the engine's thread, never changed afterwards, freed by whoever releases it last. The documents
- * and counter pages in it are shared with other snapshots; the rest is its own.
+ * What readers see: made by the engine's thread, never changed afterwards, freed by whoever releases it last. The
+ * documents and counter pages in it are shared with other snapshots; the rest is its own.
  */
 #include "state.h"
 
@@ -11,7 +11,7 @@
 struct shared_snapshot {
     struct snapshot snapshot;
     atomic_uint references;
-    struct document **documents;  /* whose device each stored.device is */
+    struct document **documents; /* whose device each stored.device is */
 };
 
 static const char *const device_state_names[] = {
@@ -25,7 +25,7 @@ const char *device_state_name(enum device_state state)
     return (unsigned)state < DEVICE_STATE_N ? device_state_names[state] : "unknown";
 }
 
-/* ---- documents -------------------------------------------------------------------------------------------------- */
+/* ---- documents --------------------------------------------------------------------------------------------------- */
 
 struct document *document_new(struct device *device)
 {
@@ -54,7 +54,7 @@ void document_release(struct document *document)
     free(document);
 }
 
-/* ---- snapshots -------------------------------------------------------------------------------------------------- */
+/* ---- snapshots --------------------------------------------------------------------------------------------------- */
 
 static void shared_free(struct shared_snapshot *shared)
 {

@@ -2,8 +2,8 @@
 /*
  * state: what the engine's files share. Private to the engine.
  *
- * Who may touch what: everything in struct engine belongs to the engine's thread, but what stands below `lock`. Documents,
- * mappings and snapshots do not change once they are made; they are shared by reference count.
+ * Who may touch what: everything in struct engine belongs to the engine's thread, but what stands below `lock`.
+ * Documents, mappings and snapshots do not change once they are made; they are shared by reference count.
  */
 #ifndef TUNWRIGHT_ENGINE_STATE_H
 #define TUNWRIGHT_ENGINE_STATE_H
@@ -14,15 +14,15 @@
 
 #define RESYNC_INTERVAL_NS (60 * NSEC_PER_SEC)
 #define RESYNC_DEBOUNCE_NS (50 * NSEC_PER_MSEC)  /* after the kernel's first event: they come in flocks */
-#define ABSENCE_RETRY_NS (250 * NSEC_PER_MSEC)   /* while netd is away */
-#define RETRY_FIRST_NS (250 * NSEC_PER_MSEC)     /* of a device that failed, doubling … */
-#define RETRY_MOST_NS (60 * NSEC_PER_SEC)        /* … up to this */
+#define ABSENCE_RETRY_NS   (250 * NSEC_PER_MSEC) /* while netd is away */
+#define RETRY_FIRST_NS     (250 * NSEC_PER_MSEC) /* of a device that failed, doubling … */
+#define RETRY_MOST_NS      (60 * NSEC_PER_SEC)   /* … up to this */
 
-/* ---- a device's document, shared by the engine and its snapshots ---------------------------------------------- */
+/* ---- a device's document, shared by the engine and its snapshots ------------------------------------------------- */
 
 struct document {
     atomic_uint references;
-    struct device *device;  /* owned */
+    struct device *device; /* owned */
 };
 /* Takes the device, on failure too. NULL: no memory. */
 struct document *document_new(struct device *device);
@@ -40,13 +40,13 @@ struct counter_mapping *counter_mapping_new(struct kernel *kernel, const struct 
 struct counter_mapping *counter_mapping_share(struct counter_mapping *mapping);
 void counter_mapping_release(struct counter_mapping *mapping);
 
-/* ---- a device of the configuration ----------------------------------------------------------------------------- */
+/* ---- a device of the configuration ------------------------------------------------------------------------------- */
 
 struct tracked {
-    struct snapshot_device view;  /* as the next snapshot shall show it; its stored.device is the document's */
+    struct snapshot_device view; /* as the next snapshot shall show it; its stored.device is the document's */
     struct document *document;
-    struct document *tried;       /* a change failed and could not be rolled back: what may be in the kernel. Else NULL */
-    int64_t retry_ns;             /* CLOCK_MONOTONIC, 0: nothing failed */
+    struct document *tried; /* a change failed and could not be rolled back: what may be in the kernel. Else NULL */
+    int64_t retry_ns;       /* CLOCK_MONOTONIC, 0: nothing failed */
     int64_t backoff_ns;
 };
 /* Takes the document's reference, on failure too. NULL: no memory. */
@@ -79,8 +79,8 @@ struct snapshot *snapshot_new(const struct engine *engine);
 const struct snapshot *snapshot_share(const struct snapshot *snapshot);
 
 struct event_ring {
-    uint64_t newest;  /* sequence */
-    struct event *items;  /* ENGINE_EVENTS_KEPT of them; sequence s is at (s - 1) % ENGINE_EVENTS_KEPT */
+    uint64_t newest;     /* sequence */
+    struct event *items; /* ENGINE_EVENTS_KEPT of them; sequence s is at (s - 1) % ENGINE_EVENTS_KEPT */
 };
 int event_ring_init(struct event_ring *ring);
 void event_ring_done(struct event_ring *ring);
@@ -96,21 +96,21 @@ struct engine {
     struct store *store;
     struct kernel *kernel;
     uint8_t installation[6];
-    struct tracked **devices;      /* by name */
+    struct tracked **devices; /* by name */
     size_t device_count, device_capacity;
     struct ghost *ghosts;
     size_t ghost_count, ghost_capacity;
-    uint64_t sequence;             /* of the newest snapshot */
+    uint64_t sequence; /* of the newest snapshot */
     bool settled, netd_connected, store_writable;
-    bool dirty;                    /* a reader would see something else than the newest snapshot */
-    int64_t resync_due_ns;         /* CLOCK_MONOTONIC */
+    bool dirty;            /* a reader would see something else than the newest snapshot */
+    int64_t resync_due_ns; /* CLOCK_MONOTONIC */
     int64_t resync_ended_ns, resync_took_ns;
 
     pthread_t thread;
-    int wake_fd;                   /* eventfd: something was queued, or stop */
+    int wake_fd; /* eventfd: something was queued, or stop */
     pthread_mutex_t lock;
     /* under `lock` */
-    struct change *first, *last;   /* the queue */
+    struct change *first, *last; /* the queue */
     bool stopping, closed;
     const struct snapshot *snapshot;
     struct event_ring events;
@@ -144,8 +144,8 @@ void change_refuse(struct change *change, const struct err *err);
 
 /* edit.c: what a change makes of a document. */
 struct edit {
-    struct device *next;             /* owned: the document as it shall be; NULL: the device goes */
-    enum change_outcome outcome;     /* if it succeeds; UNCHANGED: `next` equals what is stored */
+    struct device *next;         /* owned: the document as it shall be; NULL: the device goes */
+    enum change_outcome outcome; /* if it succeeds; UNCHANGED: `next` equals what is stored */
 };
 /* `current`: the document that the change's name has now, NULL: none. Fills the change's errors on failure. */
 int edit_make(struct change *change, const struct device *current, struct edit *ret_edit);

@@ -62,13 +62,14 @@ struct converge_item tracked_item(const struct tracked *tracked)
     const struct device *device = tracked->document->device;
 
     return (struct converge_item){
-        .wanted = {
-            .uuid = tracked->view.stored.uuid,
-            .name = device->name,
-            .netns = device->netns,
-            .now = device,
-            .before = tracked->tried ? tracked->tried->device : device,
-        },
+        .wanted =
+            {
+                .uuid = tracked->view.stored.uuid,
+                .name = device->name,
+                .netns = device->netns,
+                .now = device,
+                .before = tracked->tried ? tracked->tried->device : device,
+            },
     };
 }
 
@@ -89,7 +90,8 @@ bool tracked_set_state(struct tracked *tracked, enum device_state state, const s
 
 /* ---- what was seen ----------------------------------------------------------------------------------------------- */
 
-/* A worker may be any program of the user's: what it says goes no further unless it is an object in JSON. Owned or NULL. */
+/* A worker may be any program of the user's: what it says goes no further unless it is an object in JSON. Owned or
+ * NULL. */
 static char *status_take(const char *text)
 {
     size_t length = text ? strlen(text) : 0, start = 0;
@@ -143,8 +145,8 @@ static bool tracked_see_worker(struct snapshot_device *view, const struct observ
     return differs;
 }
 
-/* A page belongs to a worker from its attachment to its end. Whatever lies between two looks was done by us: netd starts
- * no worker of its own accord, it only starts one again, with the same page. */
+/* A page belongs to a worker from its attachment to its end. Whatever lies between two looks was done by us: netd
+ * starts no worker of its own accord, it only starts one again, with the same page. */
 static bool tracked_map(struct snapshot_device *view, struct kernel *kernel, const struct observed_worker *worker,
                         bool replaced)
 {
@@ -166,8 +168,8 @@ static bool state_of_worker(struct tracked *tracked, const struct observed_worke
     if (!worker || worker->state == WORKER_RUNNING)
         return tracked_set_state(tracked, STATE_READY, NULL);
     memset(&reason, 0, sizeof(reason));
-    (void)err_set(&reason, 0, ERR_WORKER_FAILED, "/worker", "The worker is %s%s%.200s.", worker_state_name(worker->state),
-                  worker->detail[0] ? ": " : "", worker->detail);
+    (void)err_set(&reason, 0, ERR_WORKER_FAILED, "/worker", "The worker is %s%s%.200s.",
+                  worker_state_name(worker->state), worker->detail[0] ? ": " : "", worker->detail);
     return tracked_set_state(tracked, STATE_DEGRADED, &reason);
 }
 
@@ -184,7 +186,8 @@ static bool state_of_item(struct tracked *tracked, const struct converge_item *i
         return false; /* failed, and waiting for its next try */
     memset(&reason, 0, sizeof(reason));
     (void)err_set(&reason, 0, ERR_INCOMPATIBLE, "/drift",
-                  "The kernel differs from the document (%s would be next), and drift is only to be reported.", item->first);
+                  "The kernel differs from the document (%s would be next), and drift is only to be reported.",
+                  item->first);
     return tracked_set_state(tracked, STATE_DEGRADED, &reason);
 }
 

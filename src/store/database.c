@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Opening. The order matters: nothing is written before the file has proved to be ours and whole, so that a damaged or
- * foreign file stays as it is. journal_mode=TRUNCATE with synchronous=FULL is the pair that loses no acknowledged commit
- * in a power cut and needs neither a second file that must be kept together with the first nor shared memory.
+ * foreign file stays as it is. journal_mode=TRUNCATE with synchronous=FULL is the pair that loses no acknowledged
+ * commit in a power cut and needs neither a second file that must be kept together with the first nor shared memory.
  */
 #include "database.h"
 
@@ -30,7 +30,7 @@ static const char *const statement_text[] = {
 };
 _Static_assert(ARRAY_SIZE(statement_text) == STATEMENT_N, "each statement has its text");
 
-/* ---- errors ------------------------------------------------------------------------------------------------ */
+/* ---- errors ------------------------------------------------------------------------------------------------------ */
 
 int database_error(sqlite3 *db, int result, struct err *ret_err, const char *doing)
 {
@@ -128,7 +128,7 @@ int database_step(struct store *store, enum store_statement which, struct err *r
     return r;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 /* Makes the file where there is none, readable by nobody else, and takes it for this process. */
 static int file_take(const char *path, int *ret_fd, struct err *ret_err)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* database: the SQLite connection under the store, and how its errors become ours. Private to the module and its tests. */
+/* database: the SQLite connection under the store, and how its errors become ours. Private to the module and its tests.
+ */
 #ifndef TUNWRIGHT_STORE_DATABASE_H
 #define TUNWRIGHT_STORE_DATABASE_H
 
@@ -22,7 +23,7 @@ enum store_statement {
 
 struct store {
     sqlite3 *db;
-    int lock_fd;            /* the database file: flock(2) keeps a second daemon out */
+    int lock_fd; /* the database file: flock(2) keeps a second daemon out */
     int schema_version;
     uint8_t installation[6];
     sqlite3_stmt *statements[STATEMENT_N];

@@ -13,7 +13,7 @@ void stored_device_done(struct stored_device *stored)
     memset(stored, 0, sizeof(*stored));
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------ */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 static int row_read(sqlite3_stmt *row, struct stored_device *ret_stored, struct err *ret_err)
 {
@@ -39,8 +39,8 @@ static int row_read(sqlite3_stmt *row, struct stored_device *ret_stored, struct 
     if (r == -ENOMEM)
         r = err_no_memory(ret_err);
     else if (r < 0)
-        r = err_set(ret_err, -EUCLEAN, ERR_STORE_UNAVAILABLE, "", "The stored device %s is no longer valid: %s%s%s", name,
-                    faults->count > 0 ? faults->items[0].pointer : "", faults->count > 0 ? " " : "",
+        r = err_set(ret_err, -EUCLEAN, ERR_STORE_UNAVAILABLE, "", "The stored device %s is no longer valid: %s%s%s",
+                    name, faults->count > 0 ? faults->items[0].pointer : "", faults->count > 0 ? " " : "",
                     faults->count > 0 ? faults->items[0].message : "?");
     free(faults);
     if (r == 0)
@@ -83,7 +83,7 @@ int store_devices_load(struct store *store, struct stored_device **ret_devices, 
     return 0;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------ */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 /* SQLite ends a transaction itself where the disk is full or broken; what comes after must not be written alone. */
 static int transaction_require(const struct store *store, struct err *ret_err)

@@ -64,8 +64,8 @@ static int installation_make(sqlite3 *db, struct err *ret_err)
 
     if (r < 0)
         return err_set(ret_err, r, ERR_INTERNAL, "", "The kernel gave no random bytes.");
-    result = sqlite3_prepare_v2(db, "INSERT INTO installation (only, id, created) VALUES (1, ?1, ?2)", -1, &statement,
-                                NULL);
+    result =
+        sqlite3_prepare_v2(db, "INSERT INTO installation (only, id, created) VALUES (1, ?1, ?2)", -1, &statement, NULL);
     if (result == SQLITE_OK)
         result = sqlite3_bind_blob(statement, 1, id, (int)sizeof(id), SQLITE_TRANSIENT);
     if (result == SQLITE_OK)

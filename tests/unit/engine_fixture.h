@@ -74,10 +74,11 @@ static inline char *kernel_text(const struct observed *state)
         const struct observed_link *link = &state->links[i];
 
         snprintf(place, sizeof(place), "%s/%s", link->netns, link->name);
-        assert_true(asprintf(&lines[count++], "%s kind %d ours %d up %d multi %d mtu %u len %u mac %02x%02x owner %d %d"
-                             " master %s", place, link->kind, link->ours, link->up, link->multi_queue, link->mtu,
-                             link->txqueuelen, link->mac[0], link->mac[5], (int)link->owner, (int)link->group,
-                             link->master) > 0);
+        assert_true(asprintf(&lines[count++],
+                             "%s kind %d ours %d up %d multi %d mtu %u len %u mac %02x%02x owner %d %d"
+                             " master %s",
+                             place, link->kind, link->ours, link->up, link->multi_queue, link->mtu, link->txqueuelen,
+                             link->mac[0], link->mac[5], (int)link->owner, (int)link->group, link->master) > 0);
         for (size_t j = 0; j < link->address_count; j++)
             if (!link->addresses[j].by_kernel)
                 assert_true(asprintf(&lines[count++], "%s address %s ours %d secondary %d", place,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The engine with its thread, on a store in a file and a kernel in memory. The fake belongs to one thread: a lock around it
- * lets the test look and sabotage while the engine runs.
+ * The engine with its thread, on a store in a file and a kernel in memory. The fake belongs to one thread: a lock
+ * around it lets the test look and sabotage while the engine runs.
  */
 #include "engine_fixture.h"
 #include "store/database.h"
@@ -16,14 +16,14 @@
 
 #define WAIT_NS (20 * NSEC_PER_SEC) /* for a condition; reached only where something is broken */
 
-/* ---- a kernel that two threads may use ------------------------------------------------------------------------------------ */
+/* ---- a kernel that two threads may use --------------------------------------------------------------------------- */
 
 struct shared_kernel {
     struct kernel kernel;
     pthread_mutex_t lock;
     struct kernel_fake *fake;
-    size_t vanish_at;    /* netd dies of the n-th step from now (0: it lives) … */
-    bool vanish_after;   /* … having carried it out */
+    size_t vanish_at;  /* netd dies of the n-th step from now (0: it lives) … */
+    bool vanish_after; /* … having carried it out */
 };
 
 static struct kernel_fake *shared_lock(struct kernel *kernel)
@@ -128,7 +128,7 @@ static const struct kernel_ops shared_ops = {
     .close = shared_close,
 };
 
-/* ---- the bench: a store, a kernel and the engine between them ---------------------------------------------------------------- */
+/* ---- the bench: a store, a kernel and the engine between them ---------------------------------------------------- */
 
 struct bench {
     char directory[64], path[96];
@@ -257,8 +257,9 @@ static char *bench_store_text(struct bench *bench)
     sqlite3 *db;
 
     assert_int_equal(sqlite3_open(bench->path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(db, "SELECT name || uuid || generation || document FROM device ORDER BY name", -1,
-                                        &rows, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT name || uuid || generation || document FROM device ORDER BY name",
+                                        -1, &rows, NULL),
+                     SQLITE_OK);
     while (sqlite3_step(rows) == SQLITE_ROW)
         buf_printf(&out, "%s\n", (const char *)sqlite3_column_text(rows, 0));
     sqlite3_finalize(rows);
@@ -267,7 +268,7 @@ static char *bench_store_text(struct bench *bench)
     return buf_take(&out);
 }
 
-/* ---- changes -------------------------------------------------------------------------------------------------------------- */
+/* ---- changes ----------------------------------------------------------------------------------------------------- */
 
 static void change_done(struct change *change)
 {
@@ -340,7 +341,8 @@ static struct change *address_change(enum change_kind kind, const char *name, co
     return change;
 }
 
-static struct change *route_change(enum change_kind kind, const char *name, const char *to, uint32_t metric, const char *via)
+static struct change *route_change(enum change_kind kind, const char *name, const char *to, uint32_t metric,
+                                   const char *via)
 {
     struct change *change = change_of(kind, name);
 
@@ -361,7 +363,8 @@ static struct change *worker_change(const char *name, enum worker_type type)
 }
 
 /* Waits until the newest snapshot shows the device like that. */
-static void wait_for(struct bench *bench, const char *name, bool (*is_so)(const struct snapshot *, const struct snapshot_device *))
+static void wait_for(struct bench *bench, const char *name,
+                     bool (*is_so)(const struct snapshot *, const struct snapshot_device *))
 {
     int64_t until = clock_monotonic_ns() + WAIT_NS;
 
@@ -419,11 +422,10 @@ static bool is_cut_off(const struct snapshot *snapshot, const struct snapshot_de
     return !snapshot->netd_connected;
 }
 
-static const char full[] =
-    "{'name':'tun0','kind':'tun','mtu':1400,'addresses':['192.168.3.11/24','fd00:3::11/64'],"
-    "'routes':[{'to':'10.9.0.0/16','via':'192.168.3.1','metric':100},{'to':'10.10.0.0/16'},"
-    "{'to':'10.11.0.0/16','type':'blackhole'}],"
-    "'worker':{'type':'udp','local':'10.32.0.11:5000','remote':'10.33.0.1:5000'}}";
+static const char full[] = "{'name':'tun0','kind':'tun','mtu':1400,'addresses':['192.168.3.11/24','fd00:3::11/64'],"
+                           "'routes':[{'to':'10.9.0.0/16','via':'192.168.3.1','metric':100},{'to':'10.10.0.0/16'},"
+                           "{'to':'10.11.0.0/16','type':'blackhole'}],"
+                           "'worker':{'type':'udp','local':'10.32.0.11:5000','remote':'10.33.0.1:5000'}}";
 
 /* As different from the first as can be. */
 static const char other[] =
@@ -431,7 +433,7 @@ static const char other[] =
     "'routes':[{'to':'10.9.0.0/16','via':'192.168.4.1'},{'to':'10.12.0.0/16','type':'prohibit'}],"
     "'worker':{'type':'echo'}}";
 
-/* ---- what a change does ------------------------------------------------------------------------------------------------------ */
+/* ---- what a change does ------------------------------------------------------------------------------------------ */
 
 static void test_outcomes(void **state)
 {
@@ -450,20 +452,27 @@ static void test_outcomes(void **state)
     assert_int_equal(err.code, ERR_ALREADY_EXISTS);
     assert_int_equal(put(bench, full), OUTCOME_UNCHANGED);
 
-    assert_int_equal(run(bench, address_change(CHANGE_ADDRESS_PUT, "tun0", "192.168.3.11/24"), NULL), OUTCOME_UNCHANGED);
+    assert_int_equal(run(bench, address_change(CHANGE_ADDRESS_PUT, "tun0", "192.168.3.11/24"), NULL),
+                     OUTCOME_UNCHANGED);
     assert_int_equal(bench_applied(bench), applied); /* asked for what is there: nothing was touched */
     assert_int_equal(run(bench, address_change(CHANGE_ADDRESS_PUT, "tun0", "192.168.3.12/24"), NULL), OUTCOME_CREATED);
-    assert_int_equal(run(bench, address_change(CHANGE_ADDRESS_DELETE, "tun0", "192.168.3.12/24"), NULL), OUTCOME_DELETED);
-    assert_int_equal(run(bench, address_change(CHANGE_ADDRESS_DELETE, "tun0", "192.168.3.12/24"), &err), OUTCOME_FAILED);
+    assert_int_equal(run(bench, address_change(CHANGE_ADDRESS_DELETE, "tun0", "192.168.3.12/24"), NULL),
+                     OUTCOME_DELETED);
+    assert_int_equal(run(bench, address_change(CHANGE_ADDRESS_DELETE, "tun0", "192.168.3.12/24"), &err),
+                     OUTCOME_FAILED);
     assert_int_equal(err.code, ERR_NOT_FOUND);
     assert_int_equal(bench_applied(bench), applied + 2);
 
-    assert_int_equal(run(bench, route_change(CHANGE_ROUTE_PUT, "tun0", "10.20.0.0/16", 5, NULL), NULL), OUTCOME_CREATED);
-    assert_int_equal(run(bench, route_change(CHANGE_ROUTE_PUT, "tun0", "10.20.0.0/16", 5, NULL), NULL), OUTCOME_UNCHANGED);
+    assert_int_equal(run(bench, route_change(CHANGE_ROUTE_PUT, "tun0", "10.20.0.0/16", 5, NULL), NULL),
+                     OUTCOME_CREATED);
+    assert_int_equal(run(bench, route_change(CHANGE_ROUTE_PUT, "tun0", "10.20.0.0/16", 5, NULL), NULL),
+                     OUTCOME_UNCHANGED);
     assert_int_equal(run(bench, route_change(CHANGE_ROUTE_PUT, "tun0", "10.20.0.0/16", 5, "192.168.3.9"), NULL),
                      OUTCOME_CHANGED);
-    assert_int_equal(run(bench, route_change(CHANGE_ROUTE_DELETE, "tun0", "10.20.0.0/16", 5, NULL), NULL), OUTCOME_DELETED);
-    assert_int_equal(run(bench, route_change(CHANGE_ROUTE_DELETE, "tun0", "10.20.0.0/16", 5, NULL), &err), OUTCOME_FAILED);
+    assert_int_equal(run(bench, route_change(CHANGE_ROUTE_DELETE, "tun0", "10.20.0.0/16", 5, NULL), NULL),
+                     OUTCOME_DELETED);
+    assert_int_equal(run(bench, route_change(CHANGE_ROUTE_DELETE, "tun0", "10.20.0.0/16", 5, NULL), &err),
+                     OUTCOME_FAILED);
     assert_int_equal(err.code, ERR_NOT_FOUND);
 
     assert_int_equal(run(bench, worker_change("tun0", WORKER_MONITOR), NULL), OUTCOME_CHANGED);
@@ -551,13 +560,17 @@ static void test_refusals_between_devices(void **state)
 
     assert_int_equal(put(bench, "{'name':'tun1','kind':'tun','routes':[{'to':'10.0.0.0/8','type':'blackhole'}]}"),
                      OUTCOME_CREATED);
-    assert_int_equal(run(bench, change_of(CHANGE_DEVICE_PUT, "{'name':'tun2','kind':'tun','routes':[{'to':'9.0.0.0/8'},"
-                                                             "{'to':'10.0.0.0/8','type':'prohibit'}]}"), &err),
+    assert_int_equal(run(bench,
+                         change_of(CHANGE_DEVICE_PUT, "{'name':'tun2','kind':'tun','routes':[{'to':'9.0.0.0/8'},"
+                                                      "{'to':'10.0.0.0/8','type':'prohibit'}]}"),
+                         &err),
                      OUTCOME_FAILED);
     assert_int_equal(err.code, ERR_DUPLICATE);
     assert_string_equal(err.pointer, "/routes/1");
-    assert_int_equal(run(bench, change_of(CHANGE_DEVICE_PUT, "{'name':'tun2','kind':'tun','netns':'blue',"
-                                                             "'routes':[{'to':'12.0.0.0/8','type':'prohibit'}]}"), &err),
+    assert_int_equal(run(bench,
+                         change_of(CHANGE_DEVICE_PUT, "{'name':'tun2','kind':'tun','netns':'blue',"
+                                                      "'routes':[{'to':'12.0.0.0/8','type':'prohibit'}]}"),
+                         &err),
                      OUTCOME_FAILED);
     assert_int_equal(err.code, ERR_INCOMPATIBLE);
 
@@ -586,7 +599,7 @@ static void test_foreign_device(void **state)
     assert_string_equal(rows, "");
 }
 
-/* ---- when something fails: for every step, nothing changed, and then it goes ------------------------------------------------- */
+/* ---- when something fails: for every step, nothing changed, and then it goes ------------------------------------- */
 
 static void fail_everywhere(struct bench *bench, const char *before, const char *after, enum change_outcome outcome)
 {
@@ -760,7 +773,7 @@ static void test_netd_dies(void **state)
     }
 }
 
-/* ---- starting ------------------------------------------------------------------------------------------------------------------- */
+/* ---- starting ---------------------------------------------------------------------------------------------------- */
 
 static void test_adoption(void **state)
 {
@@ -769,7 +782,8 @@ static void test_adoption(void **state)
     size_t applied;
 
     assert_int_equal(put(bench, full), OUTCOME_CREATED);
-    assert_int_equal(put(bench, "{'name':'tap0','kind':'tap','netns':'blue','worker':{'type':'echo'}}"), OUTCOME_CREATED);
+    assert_int_equal(put(bench, "{'name':'tap0','kind':'tap','netns':'blue','worker':{'type':'echo'}}"),
+                     OUTCOME_CREATED);
     CLEANUP(text_done) char *then = bench_kernel_text(bench);
     bench_end(bench);
     applied = bench_applied(bench);
@@ -852,7 +866,7 @@ static void test_start_without_netd(void **state)
     wait_for(bench, "tun0", is_ready);
 }
 
-/* ---- drift ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- drift ------------------------------------------------------------------------------------------------------- */
 
 static struct observed_link *link_of(struct kernel_fake *fake, const char *name)
 {
@@ -933,7 +947,27 @@ static void test_failure_is_retried(void **state)
     assert_true(kernel_is(bench, then));
 }
 
-/* ---- workers ------------------------------------------------------------------------------------------------------------------------- */
+/* Somebody took the name while we were not there; once it is free, the device comes back. */
+static void test_name_taken(void **state)
+{
+    struct bench *bench = *state;
+    struct kernel_fake *fake;
+
+    assert_int_equal(put(bench, full), OUTCOME_CREATED);
+    fake = bench_lock(bench);
+    link_of(fake, "tun0")->ours = false;
+    bench_event(bench);
+    bench_unlock(bench);
+    wait_for(bench, "tun0", is_failed);
+    fake = bench_lock(bench);
+    link_of(fake, "tun0")->address_count = link_of(fake, "tun0")->route_count = 0;
+    strcpy(link_of(fake, "tun0")->name, "other");
+    bench_event(bench);
+    bench_unlock(bench);
+    wait_for(bench, "tun0", is_ready);
+}
+
+/* ---- workers ----------------------------------------------------------------------------------------------------- */
 
 static bool has_restarted(const struct snapshot *snapshot, const struct snapshot_device *device)
 {
@@ -963,7 +997,8 @@ static void worker_say(struct bench *bench, enum worker_state state, uint32_t re
 
 static void test_worker_states(void **state)
 {
-    static const char *const bad[] = {"", "[1]", "{\"a\":1", "{\"a\":1,\"a\":2}", "\"{}\"", "{} {}", "{\"a\":\"\\ud800\"}"};
+    static const char *const bad[] = {"",       "[1]",   "{\"a\":1",           "{\"a\":1,\"a\":2}",
+                                      "\"{}\"", "{} {}", "{\"a\":\"\\ud800\"}"};
     struct bench *bench = *state;
     const struct snapshot *snapshot;
     struct counter_mapping *mapping;
@@ -1039,7 +1074,7 @@ static void test_worker_failed(void **state)
     snapshot_release(before);
 }
 
-/* ---- events ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- events ------------------------------------------------------------------------------------------------------ */
 
 static void test_events(void **state)
 {
@@ -1059,7 +1094,8 @@ static void test_events(void **state)
     assert_int_equal(put(bench, full), OUTCOME_UNCHANGED);
     assert_int_equal(run(bench, change_of(CHANGE_ROUTE_DELETE, "tun0"), &err), OUTCOME_FAILED);
     /* of what was rolled back nothing is told */
-    assert_int_equal(run(bench, route_change(CHANGE_ROUTE_PUT, "tun0", "10.30.0.0/16", 0, "9.9.9.9"), &err), OUTCOME_FAILED);
+    assert_int_equal(run(bench, route_change(CHANGE_ROUTE_PUT, "tun0", "10.30.0.0/16", 0, "9.9.9.9"), &err),
+                     OUTCOME_FAILED);
     assert_int_equal(err.code, ERR_KERNEL_REFUSED);
     assert_string_equal(err.pointer, "/routes/3");
     assert_int_equal(engine_events(bench->engine, 0, events, 16, &newest), 5);
@@ -1095,7 +1131,7 @@ static void test_events(void **state)
     assert_int_equal(events[0].sequence, newest - ENGINE_EVENTS_KEPT + 1);
 }
 
-/* ---- threads -------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- threads ----------------------------------------------------------------------------------------------------- */
 
 /* A thread answers NULL, or with its complaint. */
 static char went_back[] = "a snapshot went back", missing[] = "an event is missing", failed[] = "a change failed";
@@ -1137,8 +1173,10 @@ static void *writer_main(void *argument)
     char document[160];
 
     for (unsigned i = 0; i < 20; i++) {
-        snprintf(document, sizeof(document), "{'name':'tun%u','kind':'tun','mtu':%u,'addresses':['10.%u.0.1/24'],"
-                 "'worker':{'type':'monitor'}}", writer->number, 1300 + i, writer->number);
+        snprintf(document, sizeof(document),
+                 "{'name':'tun%u','kind':'tun','mtu':%u,'addresses':['10.%u.0.1/24'],"
+                 "'worker':{'type':'monitor'}}",
+                 writer->number, 1300 + i, writer->number);
         if (run(writer->bench, change_of(CHANGE_DEVICE_PUT, document), NULL) == OUTCOME_FAILED)
             return failed;
     }
@@ -1230,6 +1268,7 @@ int main(void)
         TEST_ON_BENCH(test_drift_repaired),
         TEST_ON_BENCH(test_drift_reported),
         TEST_ON_BENCH(test_failure_is_retried),
+        TEST_ON_BENCH(test_name_taken),
         TEST_ON_BENCH(test_worker_states),
         TEST_ON_BENCH(test_worker_failed),
         TEST_ON_BENCH(test_events),

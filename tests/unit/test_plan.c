@@ -37,8 +37,11 @@ static struct observed_link *link_add(struct observed *state, const char *name, 
     assert_int_equal(array_grow(&links, &state->link_capacity, state->link_count, sizeof(*state->links)), 0);
     state->links = links;
     link = &state->links[state->link_count++];
-    *link = (struct observed_link){.kind = kind, .ifindex = 100 + (uint32_t)state->link_count, .owner = OWNER_NONE,
-                                   .group = OWNER_NONE, .mtu = 1500};
+    *link = (struct observed_link){.kind = kind,
+                                   .ifindex = 100 + (uint32_t)state->link_count,
+                                   .owner = OWNER_NONE,
+                                   .group = OWNER_NONE,
+                                   .mtu = 1500};
     assert_int_equal(text_copy(link->name, sizeof(link->name), name), 0);
     return link;
 }
@@ -68,7 +71,9 @@ static struct wanted wanted_of(const struct device *now, const struct device *be
     return (struct wanted){
         .uuid = uuid_of(number),
         .name = named ? named->name : "tun0",
-        .netns = before ? before->netns : named ? named->netns : "",
+        .netns = before  ? before->netns
+                 : named ? named->netns
+                         : "",
         .now = now,
         .before = before,
     };
@@ -119,7 +124,8 @@ static void kinds_of(const struct plan *plan, char *out, size_t size)
 
     out[0] = '\0';
     for (size_t i = 0; i < plan->count && length < size; i++)
-        length += (size_t)snprintf(out + length, size - length, "%s%s", i ? " " : "", step_kind_name(plan->steps[i].kind));
+        length +=
+            (size_t)snprintf(out + length, size - length, "%s%s", i ? " " : "", step_kind_name(plan->steps[i].kind));
 }
 
 /* The plan's steps in one line, and the plan is gone. */
@@ -137,7 +143,7 @@ static struct device *with(const char *text)
     return device_of(text);
 }
 
-/* ---- order -------------------------------------------------------------------------------------------------------------- */
+/* ---- order ------------------------------------------------------------------------------------------------------- */
 
 static void test_create(void **state)
 {
@@ -201,10 +207,10 @@ static void test_removals_first(void **state)
     fake->kernel.ops->close(&fake->kernel);
 }
 
-/* ---- what it leads to ------------------------------------------------------------------------------------------------------ */
+/* ---- what it leads to -------------------------------------------------------------------------------------------- */
 
-/* From each document to each other and back: there is nothing left to do, the same is asked in vain, and the way back ends
- * where it began. */
+/* From each document to each other and back: there is nothing left to do, the same is asked in vain, and the way back
+ * ends where it began. */
 static void test_every_way(void **state)
 {
     (void)state;
@@ -286,7 +292,7 @@ static void test_pure(void **state)
     fake->kernel.ops->close(&fake->kernel);
 }
 
-/* ---- one thing changes, and nothing else ------------------------------------------------------------------------------------- */
+/* ---- one thing changes, and nothing else ------------------------------------------------------------------------- */
 
 static void test_small_changes(void **state)
 {
@@ -301,9 +307,10 @@ static void test_small_changes(void **state)
         {"'addresses':['10.0.0.1/24','10.0.1.1/24']", "'addresses':['10.0.1.1/24']", "address_delete", 0},
         {"'addresses':['10.0.0.1/24']", "'addresses':['10.0.0.1/24','10.0.0.2/24']", "address_add", 0},
         {"'routes':[{'to':'10.0.0.0/8'}]", "'routes':[{'to':'10.0.0.0/8'},{'to':'11.0.0.0/8'}]", "route_add", 0},
-        {"'routes':[{'to':'10.0.0.0/8'},{'to':'10.0.0.0/8','metric':5}]", "'routes':[{'to':'10.0.0.0/8'}]", "route_delete",
-         0},
-        {"'routes':[{'to':'10.0.0.0/8','type':'blackhole'}]", "'routes':[{'to':'10.0.0.0/8'}]", "route_delete route_add", 0},
+        {"'routes':[{'to':'10.0.0.0/8'},{'to':'10.0.0.0/8','metric':5}]", "'routes':[{'to':'10.0.0.0/8'}]",
+         "route_delete", 0},
+        {"'routes':[{'to':'10.0.0.0/8','type':'blackhole'}]", "'routes':[{'to':'10.0.0.0/8'}]",
+         "route_delete route_add", 0},
         {"'labels':{'a':'b'}", "'labels':{'a':'c'},'drift':'report'", "", 0},
         {"'worker':{'type':'monitor'}", "'worker':{'type':'monitor','log_rate':5}", "worker_configure", 0},
         {"'worker':{'type':'monitor'}", "'mtu':1500", "worker_stop", 0},
@@ -324,8 +331,8 @@ static void test_small_changes(void **state)
         if (strstr(rows[i].before, "mtu"))
             snprintf(text, sizeof(text), "{'name':'tun0','kind':'tun',%s}", rows[i].before);
         CLEANUP(device_done) struct device *before = device_of(text);
-        snprintf(text, sizeof(text), "{'name':'tun0','kind':'tun',%s%s}", strstr(rows[i].after, "mtu") ? "" : "'mtu':1500,",
-                 rows[i].after);
+        snprintf(text, sizeof(text), "{'name':'tun0','kind':'tun',%s%s}",
+                 strstr(rows[i].after, "mtu") ? "" : "'mtu':1500,", rows[i].after);
         CLEANUP(device_done) struct device *after = device_of(text);
 
         lead(fake, before, NULL);
@@ -356,7 +363,7 @@ static void test_worker_that_failed_or_is_another(void **state)
     fake->kernel.ops->close(&fake->kernel);
 }
 
-/* ---- sabotage ------------------------------------------------------------------------------------------------------------------ */
+/* ---- sabotage ---------------------------------------------------------------------------------------------------- */
 
 static void test_repairs(void **state)
 {
@@ -372,8 +379,9 @@ static void test_repairs(void **state)
 
     link = (struct observed_link *)(uintptr_t)observed_link_find(&fake->state, "", "tun0");
     strcpy(link->name, "moved"); /* renamed by hand: the worker's queue is of a device that has to go */
-    expect_plan(plan_one(fake, device, device), "worker_stop device_delete device_create link_set address_add address_add "
-                                                "address_add address_add route_add route_add worker_start");
+    expect_plan(plan_one(fake, device, device),
+                "worker_stop device_delete device_create link_set address_add address_add "
+                "address_add address_add route_add route_add worker_start");
     lead(fake, device, device);
     healed = text_of(fake);
     assert_string_equal(right, healed);
@@ -395,11 +403,11 @@ static void test_repairs(void **state)
 
 static void test_what_is_not_ours_stays(void **state)
 {
-    CLEANUP(device_done) struct device *device =
-        with("{'name':'tun0','kind':'tun','addresses':['10.0.0.1/24','10.0.1.1/24']}");
+    CLEANUP(device_done)
+    struct device *device = with("{'name':'tun0','kind':'tun','addresses':['10.0.0.1/24','10.0.1.1/24']}");
     CLEANUP(device_done) struct device *less = with("{'name':'tun0','kind':'tun'}");
-    CLEANUP(device_done) struct device *holes =
-        with("{'name':'tun0','kind':'tun','routes':[{'to':'10.11.0.0/16','type':'blackhole'}]}");
+    CLEANUP(device_done)
+    struct device *holes = with("{'name':'tun0','kind':'tun','routes':[{'to':'10.11.0.0/16','type':'blackhole'}]}");
     struct kernel_fake *fake = kernel_of_test();
     struct observed_link *link;
     struct route *foreign;
@@ -504,7 +512,7 @@ static void test_mac(void **state)
     fake->kernel.ops->close(&fake->kernel);
 }
 
-/* ---- size ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- size -------------------------------------------------------------------------------------------------------- */
 
 static void test_many(void **state)
 {
@@ -522,9 +530,10 @@ static void test_many(void **state)
         snprintf(text, sizeof(text), "{'name':'tun%u','kind':'tun','addresses':['10.%u.%u.1/32']}", i, i >> 8, i & 255);
         devices[i] = device_of(text);
         for (unsigned j = 0; j < ROUTES; j++) {
-            struct route route = {.to = {.addr = {.family = AF_INET, .bytes = {(uint8_t)(20 + j), (uint8_t)(i >> 8),
-                                                                              (uint8_t)i, 0}},
-                                         .length = 24}, .table = 254};
+            struct route route = {
+                .to = {.addr = {.family = AF_INET, .bytes = {(uint8_t)(20 + j), (uint8_t)(i >> 8), (uint8_t)i, 0}},
+                       .length = 24},
+                .table = 254};
             bool changed;
 
             assert_int_equal(device_route_add(devices[i], &route, &changed), 0);
@@ -561,7 +570,7 @@ static void test_many(void **state)
     fake->kernel.ops->close(&fake->kernel);
 }
 
-/* ---- carrying out ------------------------------------------------------------------------------------------------------------------ */
+/* ---- carrying out ------------------------------------------------------------------------------------------------ */
 
 /* A refusal points at what was asked for. */
 static void test_blame(void **state)
@@ -603,8 +612,9 @@ static void test_blame(void **state)
 static void test_best_effort(void **state)
 {
     CLEANUP(device_done) struct device *good = with("{'name':'tun0','kind':'tun','worker':{'type':'monitor'}}");
-    CLEANUP(device_done) struct device *bad =
-        with("{'name':'tun1','kind':'tun','routes':[{'to':'10.9.0.0/16','via':'9.9.9.9'}],'worker':{'type':'monitor'}}");
+    CLEANUP(device_done)
+    struct device *bad = with(
+        "{'name':'tun1','kind':'tun','routes':[{'to':'10.9.0.0/16','via':'9.9.9.9'}],'worker':{'type':'monitor'}}");
     CLEANUP(device_done) struct device *taken = with("{'name':'br0','kind':'tun'}");
     struct converge_item items[] = {
         {.wanted = wanted_of(bad, bad, 1)},
@@ -650,8 +660,8 @@ static int tentative_apply(struct kernel *kernel, const struct step *step, struc
     return tentative_fake->kernel.ops->apply(&tentative_fake->kernel, step, ret_err);
 }
 
-static int tentative_observe(struct kernel *kernel, const char *const *netns, size_t count, struct observed *ret_observed,
-                             struct err *ret_err)
+static int tentative_observe(struct kernel *kernel, const char *const *netns, size_t count,
+                             struct observed *ret_observed, struct err *ret_err)
 {
     (void)kernel;
     return tentative_fake->kernel.ops->observe(&tentative_fake->kernel, netns, count, ret_observed, ret_err);
@@ -661,10 +671,11 @@ static void test_tentative_source(void **state)
 {
     static const struct kernel_ops ops = {.apply = tentative_apply, .observe = tentative_observe};
     struct kernel kernel = {.ops = &ops};
-    CLEANUP(device_done) struct device *tap = with(
-        "{'name':'tap0','kind':'tap','addresses':['fd00:3::11/64'],'routes':[{'to':'fd09::/32','source':'fd00:3::11'}]}");
-    CLEANUP(device_done) struct device *elsewhere =
-        with("{'name':'tap0','kind':'tap','routes':[{'to':'fd09::/32','source':'fd00:3::11'}]}");
+    CLEANUP(device_done)
+    struct device *tap = with("{'name':'tap0','kind':'tap','addresses':['fd00:3::11/64'],'routes':[{'to':'fd09::/"
+                              "32','source':'fd00:3::11'}]}");
+    CLEANUP(device_done)
+    struct device *elsewhere = with("{'name':'tap0','kind':'tap','routes':[{'to':'fd09::/32','source':'fd00:3::11'}]}");
     struct converge_item item = {.wanted = wanted_of(tap, NULL, 1)};
     struct observed observed;
     int64_t begun_ns;

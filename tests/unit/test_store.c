@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- a directory of its own for each test ------------------------------------------------------------------------- */
+/* ---- a directory of its own for each test ------------------------------------------------------------------------ */
 
 struct place {
     char directory[64];
@@ -118,7 +118,7 @@ static void file_write(const char *path, size_t offset, const void *data, size_t
     close(fd);
 }
 
-/* ---- what is kept --------------------------------------------------------------------------------------------------- */
+/* ---- what is kept ------------------------------------------------------------------------------------------------ */
 
 static const char full[] =
     "{'name':'tap1','kind':'tap','up':false,'mtu':1400,'txqueuelen':2000,'queues':4,'mac':'02:00:00:00:00:07',"
@@ -193,7 +193,7 @@ static void test_delete_and_rollback(void **state)
     store_close(store);
 }
 
-/* ---- how it is opened ------------------------------------------------------------------------------------------------- */
+/* ---- how it is opened -------------------------------------------------------------------------------------------- */
 
 static void test_file_and_settings(void **state)
 {
@@ -221,7 +221,8 @@ static void test_file_and_settings(void **state)
     assert_int_equal(sqlite3_step(mode), SQLITE_ROW);
     assert_string_equal((const char *)sqlite3_column_text(mode, 0), "truncate");
     sqlite3_finalize(mode);
-    assert_true(database_run(store->db, "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema", &err, "break it") < 0);
+    assert_true(database_run(store->db, "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema", &err, "break it") <
+                0);
     assert_true(database_run(store->db, "INSERT INTO device VALUES ('x','y',1,1,1,'{')", &err, "break it") < 0);
     assert_true(database_run(store->db, "INSERT INTO installation VALUES (2,x'000000000000',1)", &err, "") < 0);
     store_close(store);
@@ -316,18 +317,20 @@ static void test_row_no_longer_valid(void **state)
     struct err err = {0};
 
     put(store, "{'name':'tun0','kind':'tun'}", 1, 1);
-    assert_int_equal(database_run(store->db, "UPDATE device SET document = '{\"name\":\"tun0\",\"kind\":\"tun\",\"mtu\":1}'",
-                                  &err, ""), 0);
+    assert_int_equal(database_run(store->db,
+                                  "UPDATE device SET document = '{\"name\":\"tun0\",\"kind\":\"tun\",\"mtu\":1}'", &err,
+                                  ""),
+                     0);
     assert_int_equal(store_devices_load(store, &devices, &count, &err), -EUCLEAN);
     assert_null(devices);
     assert_non_null(strstr(err.message, "tun0"));
-    assert_int_equal(database_run(store->db, "UPDATE device SET document = '{\"name\":\"tun1\",\"kind\":\"tun\"}'", &err, ""),
-                     0);
+    assert_int_equal(
+        database_run(store->db, "UPDATE device SET document = '{\"name\":\"tun1\",\"kind\":\"tun\"}'", &err, ""), 0);
     assert_int_equal(store_devices_load(store, &devices, &count, &err), -EUCLEAN);
     store_close(store);
 }
 
-/* ---- migrations --------------------------------------------------------------------------------------------------------- */
+/* ---- migrations -------------------------------------------------------------------------------------------------- */
 
 static void test_migrations(void **state)
 {
@@ -353,8 +356,8 @@ static void test_migrations(void **state)
     assert_null(store);
     assert_int_equal(store_open_migrated(place->path, list, 1, &store, &err), 0);
     assert_int_equal(count_devices(store), 1);
-    assert_int_equal(database_read_int(store->db, "SELECT count(*) FROM sqlite_schema WHERE name = 'half'", &value, NULL, ""),
-                     0);
+    assert_int_equal(
+        database_read_int(store->db, "SELECT count(*) FROM sqlite_schema WHERE name = 'half'", &value, NULL, ""), 0);
     assert_int_equal(value, 0);
     store_close(store);
 
@@ -378,7 +381,7 @@ static void test_migrations(void **state)
     assert_true(store_open_migrated(place->path, leaving, 2, &store, &err) < 0);
 }
 
-/* ---- what can go wrong while it is open ---------------------------------------------------------------------------------- */
+/* ---- what can go wrong while it is open -------------------------------------------------------------------------- */
 
 static void test_full(void **state)
 {
@@ -392,8 +395,9 @@ static void test_full(void **state)
 
     put(store, "{'name':'tun0','kind':'tun'}", 1, 1);
     for (unsigned i = 0; i < 500; i++) {
-        struct route route = {.to = {.addr = {.family = AF_INET, .bytes = {10, (uint8_t)(i >> 8), (uint8_t)i, 0}},
-                                     .length = 24}, .table = 254};
+        struct route route = {
+            .to = {.addr = {.family = AF_INET, .bytes = {10, (uint8_t)(i >> 8), (uint8_t)i, 0}}, .length = 24},
+            .table = 254};
 
         assert_int_equal(device_route_add(big.device, &route, &changed), 0);
     }
