@@ -178,9 +178,11 @@ static void wire_take_error(struct wire *wire, struct msghdr *message, const str
         /* The socket may have sent to another peer before. */
         if (!wire_is_remote_address(wire, about))
             continue;
-        if (error.ee_errno == EMSGSIZE)
+        /* Anybody can send an ICMP with any MTU in it. The kernel takes what is plausible into its routing table, and
+         * its own refusal of the next packet that is too big says what that is. */
+        if (error.ee_errno == EMSGSIZE && error.ee_origin == SO_EE_ORIGIN_LOCAL)
             wire_learn_path_mtu(wire, error.ee_info);
-        else
+        else if (error.ee_errno != EMSGSIZE)
             wire_note_error(wire, (int)error.ee_errno);
     }
 }
