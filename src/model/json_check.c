@@ -149,7 +149,7 @@ static void utf8_add(struct buf *name, unsigned point)
 static int scan_unicode(struct scan *scan, struct buf *name)
 {
     size_t start = scan->at - 2;
-    unsigned high, low;
+    unsigned high = 0, low = 0;
 
     int result = scan_hex4(scan, &high);
     if (result < 0)
