@@ -117,10 +117,6 @@ static int check_head(struct request *request, const struct head *head, struct h
     if (!error && !head_lies_as_it_came(head, request->connection))
         error = err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "",
                         "the request's head has a folded line in it, a line that does not end in CR LF, or a NUL");
-    if (!error && request->target_error.code == ERR_INVALID_REQUEST) {
-        *ret_err = request->target_error;
-        error = -EINVAL;
-    }
     return error;
 }
 
@@ -213,8 +209,8 @@ static enum MHD_Result request_head(struct request *request, const char *version
     answer_problem(request, &e);
     if (e.code == ERR_METHOD_NOT_ALLOWED)
         answer_header(request, "Allow", allow);
-    if (e.code == ERR_UNAUTHENTICATED)
-        answer_header(request, "Connection", "close"); /* each guess costs a connection */
+    if (e.code == ERR_UNAUTHENTICATED || e.code == ERR_INVALID_REQUEST)
+        answer_header(request, "Connection", "close"); /* each guess costs a connection, and so does a broken client */
     bool at_once = facts.expects_continue || (facts.length_is_known && facts.body_length > DISCARD_MAX);
     return facts.has_body && at_once ? request_answer(request) : MHD_YES;
 }
