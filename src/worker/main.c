@@ -11,8 +11,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-/* Only `stop` and SIGTERM end a worker: not the Ctrl-C that ends netd at a terminal, nor a log that nobody reads any
- * more. */
+/* Only `stop` and SIGTERM end a worker: not the Ctrl-C that ends netd at a terminal, nor a log without a reader. */
 static void signals_set(void)
 {
     sigset_t signals;

@@ -34,7 +34,10 @@
 
 #define PATIENCE_MS 10000
 #define ECHO        "{\"device\":{\"name\":\"tun0\",\"kind\":\"tun\"},\"worker\":{\"type\":\"echo\"}}"
-#define MONITOR     "{\"device\":{\"name\":\"tun0\",\"kind\":\"tun\"},\"worker\":{\"type\":\"monitor\",\"log_rate\":0}}"
+#define UDP                                                                                                            \
+    "{\"device\":{\"name\":\"tun0\",\"kind\":\"tun\"},"                                                                \
+    "\"worker\":{\"type\":\"udp\",\"local\":\"127.0.0.1:1\",\"remote\":\"127.0.0.1:2\"}}"
+#define MONITOR "{\"device\":{\"name\":\"tun0\",\"kind\":\"tun\"},\"worker\":{\"type\":\"monitor\",\"log_rate\":0}}"
 
 struct program {
     pid_t pid;
@@ -51,7 +54,7 @@ struct program {
     size_t answer_length;
 };
 
-/* ---- the program ------------------------------------------------------------------------------------------------ */
+/* ---- the program -------------------------------------------------------------------------------- */
 
 static void program_execute(int control, int listening)
 {
@@ -152,8 +155,7 @@ static void program_exits_with(struct program *p, int wanted)
     fail_msg("the worker did not exit");
 }
 
-/* ---- control ------------------------------------------------------------------------------------------------------
- */
+/* ---- control ------------------------------------------------------------------------------------ */
 
 static void control_tell(const struct program *p, const char *text, size_t length, const int *fds, size_t fd_count)
 {
@@ -230,8 +232,7 @@ static void configure_with(struct program *p, const char *config, const char *an
     answer_begins_with(p, answer);
 }
 
-/* ---- packets
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- packets ------------------------------------------------------------------------------------ */
 
 static const uint8_t ping[] = {
     0x45, 0x00, 0x00, 0x20, 0x00, 0x07, 0x40, 0x00, 0x40, 0x01, 0x00, 0x00, 192, 168, 3,   11,
@@ -293,8 +294,7 @@ static void counter_becomes(const uint64_t *value, uint64_t wanted)
     assert_int_equal(counter(value), wanted);
 }
 
-/* ---- all types
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- all types ---------------------------------------------------------------------------------- */
 
 static void echo_answers_and_counts(void **state)
 {
@@ -343,8 +343,7 @@ static void sigterm_ends_it_and_a_terminal_does_not(void **state)
     program_exits_with(p, 0);
 }
 
-/* ---- configuration
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- configuration ------------------------------------------------------------------------------ */
 
 static int open_descriptors(pid_t pid)
 {
@@ -368,9 +367,7 @@ static void refused_configuration_leaves_the_old(void **state)
         "{\"device\":{\"name\":\"tun0\",\"kind\":\"tun\"},\"worker\":{\"type\":\"none\"}}",
         "{\"device\":{\"name\":\"tun0\",\"kind\":\"bus\"},\"worker\":{\"type\":\"echo\"}}",
         "{\"device\":{\"name\":\"tun0\",\"kind\":\"tun\"},\"worker\":{\"type\":\"echo\",\"x\":1}}",
-        /* udp needs a socket */
-        "{\"device\":{\"name\":\"tun0\",\"kind\":\"tun\"},"
-        "\"worker\":{\"type\":\"udp\",\"local\":\"127.0.0.1:5000\",\"remote\":\"127.0.0.1:5001\"}}",
+        UDP, /* needs a socket */
     };
     struct program *p = *state;
     const int fds[] = {p->queue_far, p->queue_far};
@@ -422,8 +419,7 @@ static void configuring_again_loses_and_leaks_nothing(void **state)
     assert_int_equal(open_descriptors(p->pid), before);
 }
 
-/* ---- netd goes and comes
- * --------------------------------------------------------------------------------------------------- */
+/* ---- netd goes and comes ------------------------------------------------------------------------ */
 
 static void attach(struct program *p)
 {
@@ -502,9 +498,7 @@ static void a_deleted_device_is_told_and_not_polled(void **state)
     program_exits_with(p, 0);
 }
 
-/* ---- udp
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- udp ---------------------------------------------------------------------------------------- */
 
 /* A socket on loopback that tells the TOS it hears; its address as text. */
 static int udp_socket(int family, struct sockaddr_storage *ret_address, char ret_text[static ENDPOINT_TEXT_SIZE])
@@ -701,10 +695,7 @@ static void udp_wants_the_socket_it_was_promised(void **state)
     char local[ENDPOINT_TEXT_SIZE];
 
     p->wire = udp_socket(AF_INET, &address, local);
-    configure_with(p,
-                   "{\"device\":{\"name\":\"tun0\",\"kind\":\"tun\"},"
-                   "\"worker\":{\"type\":\"udp\",\"local\":\"127.0.0.1:1\",\"remote\":\"127.0.0.1:2\"}}",
-                   "failed\n{\"detail\":\"/worker/local: ");
+    configure_with(p, UDP, "failed\n{\"detail\":\"/worker/local: ");
 }
 
 int main(void)
