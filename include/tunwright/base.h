@@ -57,6 +57,7 @@ enum err_code {
     /* what stopped us */
     ERR_KERNEL_REFUSED,     /* `operation` and `sys_errno` say what and why */
     ERR_WORKER_FAILED,
+    ERR_DRIFTED,            /* the kernel is not as the document says, and `drift` is "report" */
     ERR_NETD_UNAVAILABLE,
     ERR_STORE_UNAVAILABLE,
     ERR_STORE_FULL,

@@ -34,6 +34,7 @@ static const char *const names[] = {
     [ERR_ADDRESS_IN_USE] = "address_in_use",
     [ERR_KERNEL_REFUSED] = "kernel_refused",
     [ERR_WORKER_FAILED] = "worker_failed",
+    [ERR_DRIFTED] = "drifted",
     [ERR_NETD_UNAVAILABLE] = "netd_unavailable",
     [ERR_STORE_UNAVAILABLE] = "store_unavailable",
     [ERR_STORE_FULL] = "store_full",

@@ -185,7 +185,7 @@ static bool state_of_item(struct tracked *tracked, const struct converge_item *i
     if (tracked->retry_ns != 0)
         return false; /* failed, and waiting for its next try */
     memset(&reason, 0, sizeof(reason));
-    (void)err_set(&reason, 0, ERR_INCOMPATIBLE, "/drift",
+    (void)err_set(&reason, 0, ERR_DRIFTED, "/drift",
                   "The kernel differs from the document (%s would be next), and drift is only to be reported.",
                   item->first);
     return tracked_set_state(tracked, STATE_DEGRADED, &reason);

@@ -42,6 +42,7 @@ static const struct code_row codes[] = {
     [ERR_ADDRESS_IN_USE] = {409, "Address in use"},
     [ERR_KERNEL_REFUSED] = {422, "The kernel refused"},
     [ERR_WORKER_FAILED] = {422, "The worker failed"},
+    [ERR_DRIFTED] = {409, "The kernel differs"},
     [ERR_NETD_UNAVAILABLE] = {503, "tunwright-netd cannot be reached"},
     [ERR_STORE_UNAVAILABLE] = {503, "The store cannot be written"},
     [ERR_STORE_FULL] = {507, "The store is full"},
