@@ -172,7 +172,11 @@ static int start_store(struct daemon *daemon, struct err *ret_err)
 {
     char path[PATH_MAX];
     int error = path_join(path, daemon->options.state_dir, "tunwright.db", ret_err);
-    return error ? error : store_open(path, &daemon->store, ret_err);
+    if (error)
+        return error;
+    struct err e;
+    error = store_open(path, &daemon->store, &e);
+    return error ? err_set(ret_err, error, e.code, "", "the database %s cannot be used: %s", path, e.message) : 0;
 }
 
 static int start_engine(struct daemon *daemon, struct err *ret_err)
