@@ -132,6 +132,7 @@ struct link_settings {
 
 struct step {
     enum step_kind kind;
+    bool late;                       /* STEP_ADDRESS_DELETE: only once its successors are there */
     struct device_key device;
     union {
         struct device_create create;

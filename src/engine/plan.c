@@ -56,6 +56,8 @@ static size_t step_bucket(const struct step *step)
     bool via = (step->kind == STEP_ROUTE_ADD || step->kind == STEP_ROUTE_DELETE) && step->route.via.family != 0;
     bool late = step->kind == STEP_ROUTE_DELETE ? !via : via;
 
+    if (step->late)
+        return (size_t)STEP_ADDRESS_ADD * 2 + 1;
     return (size_t)step->kind * 2 + late;
 }
 
@@ -256,10 +258,37 @@ static bool address_displaced(const struct device *now, const struct observed_li
     return false;
 }
 
+/* An address that has no place any more, as opposed to one that goes to come back behind another. */
+static bool address_leaves(const struct planning *p, const struct observed_address *seen)
+{
+    return seen->ours && !seen->by_kernel && !address_wanted(p->wanted->now, &seen->prefix);
+}
+
+/*
+ * With its last IPv4 address a device loses all its IPv4 routes (net/ipv4/fib_frontend.c:fib_disable_ip). Where none of
+ * those there stays and others come, the old ones therefore wait for the new.
+ */
+static bool ipv4_is_relayed(const struct planning *p)
+{
+    const struct device *now = p->wanted->now;
+    bool comes = false;
+
+    for (size_t i = 0; i < p->link->address_count; i++) {
+        const struct observed_address *seen = &p->link->addresses[i];
+
+        if (seen->prefix.addr.family == AF_INET && !address_leaves(p, seen))
+            return false;
+    }
+    for (size_t i = 0; i < now->address_count; i++)
+        comes = comes || now->addresses[i].addr.family == AF_INET;
+    return comes;
+}
+
 /* Secondaries first: deleting a primary may take them with it, and deleting them again would be refused. */
 static int plan_addresses_delete(struct planning *p, bool secondary)
 {
     const struct device *now = p->wanted->now;
+    bool relayed = ipv4_is_relayed(p);
 
     for (size_t i = 0; i < p->link->address_count; i++) {
         const struct observed_address *seen = &p->link->addresses[i];
@@ -273,6 +302,7 @@ static int plan_addresses_delete(struct planning *p, bool secondary)
         if (!step)
             return -ENOMEM;
         step->address = seen->prefix;
+        step->late = relayed && seen->prefix.addr.family == AF_INET;
     }
     return 0;
 }

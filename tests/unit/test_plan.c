@@ -168,14 +168,14 @@ static void test_create(void **state)
 static void test_removals_first(void **state)
 {
     static const char *const before[] = {
-        "{'name':'tun0','kind':'tun','addresses':['192.168.3.11/24'],'routes':[{'to':'10.9.0.0/16'}],"
+        "{'name':'tun0','kind':'tun','addresses':['172.16.0.1/32','192.168.3.11/24'],'routes':[{'to':'10.9.0.0/16'}],"
         "'worker':{'type':'monitor'}}",
-        "{'name':'tun1','kind':'tun','addresses':['192.168.4.11/24']}",
+        "{'name':'tun1','kind':'tun','addresses':['172.16.0.1/32','192.168.4.11/24']}",
         "{'name':'tun2','kind':'tun'}",
     };
     static const char *const after[] = {
-        "{'name':'tun0','kind':'tun','addresses':['192.168.4.11/24'],'routes':[{'to':'10.8.0.0/16'}]}",
-        "{'name':'tun1','kind':'tun','addresses':['192.168.3.11/24'],'routes':[{'to':'10.9.0.0/16'}]}",
+        "{'name':'tun0','kind':'tun','addresses':['172.16.0.1/32','192.168.4.11/24'],'routes':[{'to':'10.8.0.0/16'}]}",
+        "{'name':'tun1','kind':'tun','addresses':['172.16.0.1/32','192.168.3.11/24'],'routes':[{'to':'10.9.0.0/16'}]}",
         "{'name':'tun2','kind':'tap'}",
     };
     struct device *old[3], *new[3];
@@ -306,6 +306,9 @@ static void test_small_changes(void **state)
         {"'group':5", "'up':true", "link_set", LINK_GROUP},
         {"'addresses':['10.0.0.1/24','10.0.1.1/24']", "'addresses':['10.0.1.1/24']", "address_delete", 0},
         {"'addresses':['10.0.0.1/24']", "'addresses':['10.0.0.1/24','10.0.0.2/24']", "address_add", 0},
+        /* the last of IPv4 waits for its successor, or the route would go with it */
+        {"'addresses':['10.0.0.1/24'],'routes':[{'to':'10.9.0.0/16'}]",
+         "'addresses':['10.0.1.1/24'],'routes':[{'to':'10.9.0.0/16'}]", "address_add address_delete", 0},
         {"'routes':[{'to':'10.0.0.0/8'}]", "'routes':[{'to':'10.0.0.0/8'},{'to':'11.0.0.0/8'}]", "route_add", 0},
         {"'routes':[{'to':'10.0.0.0/8'},{'to':'10.0.0.0/8','metric':5}]", "'routes':[{'to':'10.0.0.0/8'}]",
          "route_delete", 0},
