@@ -158,9 +158,9 @@ static int step_carry_out(struct kernel *kernel, const struct step *step, struct
         return 0;
     }
     if (error_is_absence(r, &err) && err.code != ERR_NETD_UNAVAILABLE)
-        (void)err_set(&err, r, ERR_NETD_UNAVAILABLE, "", "tunwright-netd cannot be reached.");
+        (void)err_set(&err, r, ERR_NETD_UNAVAILABLE, "", "tunwright-netd cannot be reached");
     else if (err.code == ERR_NONE)
-        (void)err_set_kernel(&err, r, step_kind_name(step->kind), "The kernel refused");
+        (void)err_set_kernel(&err, r, step_kind_name(step->kind), "the kernel refused");
     if (!error_is_absence(r, &err))
         step_blame(step, item->wanted.now ? item->wanted.now : item->wanted.before, r, &err);
     item->error = r;

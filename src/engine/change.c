@@ -157,7 +157,7 @@ static int attempt_begin(struct attempt *attempt)
     else
         r = uuid_make(engine, &attempt->uuid);
     if (r < 0)
-        err_list_add(&attempt->change->errors, ERR_INTERNAL, "", "The kernel gave no random bytes.");
+        err_list_add(&attempt->change->errors, ERR_INTERNAL, "", "the kernel gave no random bytes");
     if (r == 0 && edit.next && attempt->writes)
         r = attempt_validate(attempt, edit.next);
     if (r == 0) {
@@ -260,7 +260,7 @@ static void attempt_roll_back(struct attempt *attempt)
     if (r < 0) {
         remember_remains(attempt);
         log_warning("%s: a failed change could not be rolled back: %s", next->name, err.message);
-        err_list_add(&attempt->change->errors, err.code, err.pointer, "Rolling back failed as well: %s", err.message);
+        err_list_add(&attempt->change->errors, err.code, err.pointer, "rolling back failed as well: %s", err.message);
         if (error_is_absence(r, &err))
             engine_note_connection(engine, false);
     }

@@ -62,9 +62,9 @@ int converge_look(struct kernel *kernel, const struct converge_item *items, size
     if (r < 0) {
         observed_done(&seen);
         if (error_is_absence(r, &err) && err.code != ERR_NETD_UNAVAILABLE)
-            (void)err_set(&err, r, ERR_NETD_UNAVAILABLE, "", "tunwright-netd cannot be reached.");
+            (void)err_set(&err, r, ERR_NETD_UNAVAILABLE, "", "tunwright-netd cannot be reached");
         else if (err.code == ERR_NONE)
-            (void)err_set_kernel(&err, r, "observe", "The kernel could not be read");
+            (void)err_set_kernel(&err, r, "observe", "the kernel could not be read");
         if (ret_err)
             *ret_err = err;
         return r;
@@ -144,7 +144,7 @@ static int items_give_up(struct converge_item *items, size_t count, enum converg
         if (item->held || !item->differs || item->error < 0)
             continue;
         item->error = err_set(&item->err, -EAGAIN, ERR_KERNEL_REFUSED, "",
-                              "The kernel did not keep what was asked of it: after %d rounds %s is still to be done.",
+                              "the kernel did not keep what was asked of it: after %d rounds %s is still to be done",
                               CONVERGE_ROUNDS, item->first);
         (void)text_copy(item->err.operation, sizeof(item->err.operation), item->first);
         if (r == 0 && mode == CONVERGE_ATOMIC) {

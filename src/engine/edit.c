@@ -108,7 +108,7 @@ static int (*const editors[CHANGE_KIND_N])(struct change *, struct edit *) = {
 static int edit_whole(struct change *change, const struct device *current, struct edit *edit)
 {
     if (current && change->kind == CHANGE_DEVICE_CREATE) {
-        err_list_add(&change->errors, ERR_ALREADY_EXISTS, "/name", "There is a device %s already.", current->name);
+        err_list_add(&change->errors, ERR_ALREADY_EXISTS, "/name", "there is a device %s already", current->name);
         return -EEXIST;
     }
     edit->next = change->device;
@@ -128,7 +128,7 @@ int edit_make(struct change *change, const struct device *current, struct edit *
     if (change->kind == CHANGE_DEVICE_CREATE || change->kind == CHANGE_DEVICE_PUT) {
         r = edit_whole(change, current, &edit);
     } else if (!current) {
-        err_list_add(&change->errors, ERR_NOT_FOUND, "", "There is no device %s.", change->name);
+        err_list_add(&change->errors, ERR_NOT_FOUND, "", "there is no device %s", change->name);
         r = -ENOENT;
     } else if (change->kind == CHANGE_DEVICE_DELETE) {
         edit.outcome = OUTCOME_DELETED;
@@ -185,7 +185,7 @@ int edit_check(const struct engine *engine, const struct device *next, struct er
         }
         holder = route_holder(engine, next, route);
         if (holder)
-            err_list_add(errors, ERR_DUPLICATE, pointer, "The device %s has a route of its own to the same place.",
+            err_list_add(errors, ERR_DUPLICATE, pointer, "the device %s has a route of its own to the same place",
                          holder);
     }
     return errors->count > before ? -EINVAL : 0;
@@ -207,7 +207,7 @@ int edit_number(const struct engine *engine, const struct observed *look, struct
     for (unsigned number = 0;; number++) {
         (void)snprintf(name, sizeof(name), "%.*s%u", (int)stem, device->name, number);
         if (strlen(name) >= DEVICE_NAME_SIZE)
-            return err_set(ret_err, -ERANGE, ERR_LIMIT_EXCEEDED, "/name", "No number is free for %s.", device->name);
+            return err_set(ret_err, -ERANGE, ERR_LIMIT_EXCEEDED, "/name", "no number is free for %s", device->name);
         if (!device_name_is_valid(name))
             return err_set(ret_err, -EINVAL, ERR_INVALID_NAME, "/name", "%s would not be a name.", name);
         if (!engine_find(engine, name, &place) && !plan_index_name(&index, device->netns, name))

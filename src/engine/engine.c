@@ -92,7 +92,7 @@ static void refuse_for_shutdown(struct change *change)
 {
     struct err err;
 
-    (void)err_set(&err, -ESHUTDOWN, ERR_INTERNAL, "", "The daemon is shutting down.");
+    (void)err_set(&err, -ESHUTDOWN, ERR_INTERNAL, "", "the daemon is shutting down");
     change_refuse(change, &err);
 }
 
@@ -224,14 +224,14 @@ static int engine_begin(struct engine *engine, struct err *ret_err)
 
     engine->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (engine->wake_fd < 0)
-        return err_set_kernel(ret_err, -errno, "eventfd", "The engine cannot start");
+        return err_set_kernel(ret_err, -errno, "eventfd", "the engine cannot start");
     if (event_ring_init(&engine->events) < 0)
         return err_no_memory(ret_err);
     r = engine_load_stored(engine, ret_err);
     if (r < 0)
         return r;
     r = pthread_create(&engine->thread, NULL, engine_main, engine);
-    return r == 0 ? 0 : err_set_kernel(ret_err, -r, "pthread_create", "The engine cannot start");
+    return r == 0 ? 0 : err_set_kernel(ret_err, -r, "pthread_create", "the engine cannot start");
 }
 
 int engine_start(const struct engine_options *options, struct engine **ret_engine, struct err *ret_err)

@@ -168,7 +168,7 @@ static bool state_of_worker(struct tracked *tracked, const struct observed_worke
     if (!worker || worker->state == WORKER_RUNNING)
         return tracked_set_state(tracked, STATE_READY, NULL);
     memset(&reason, 0, sizeof(reason));
-    (void)err_set(&reason, 0, ERR_WORKER_FAILED, "/worker", "The worker is %s%s%.200s.",
+    (void)err_set(&reason, 0, ERR_WORKER_FAILED, "/worker", "the worker is %s%s%.200s",
                   worker_state_name(worker->state), worker->detail[0] ? ": " : "", worker->detail);
     return tracked_set_state(tracked, STATE_DEGRADED, &reason);
 }
@@ -186,7 +186,7 @@ static bool state_of_item(struct tracked *tracked, const struct converge_item *i
         return false; /* failed, and waiting for its next try */
     memset(&reason, 0, sizeof(reason));
     (void)err_set(&reason, 0, ERR_DRIFTED, "/drift",
-                  "The kernel differs from the document (%s would be next), and drift is only to be reported.",
+                  "the kernel differs from the document (%s would be next), and drift is only to be reported",
                   item->first);
     return tracked_set_state(tracked, STATE_DEGRADED, &reason);
 }

@@ -83,7 +83,7 @@ int database_error(sqlite3 *db, int result, struct err *ret_err, const char *doi
         code = ERR_STORE_FULL;
     if (error == -ENOMEM)
         return err_no_memory(ret_err);
-    return err_set(ret_err, error, code, "", "Could not %s: %s.", doing,
+    return err_set(ret_err, error, code, "", "could not %s: %s", doing,
                    db && (sqlite3_errcode(db) & 0xff) == (result & 0xff) ? sqlite3_errmsg(db) : sqlite3_errstr(result));
 }
 
@@ -139,13 +139,13 @@ static int file_take(const char *path, int *ret_fd, struct err *ret_err)
     if (fd < 0 && (errno == EROFS || errno == EACCES))
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY); /* it can still be read */
     if (fd < 0 || fstat(fd, &status) < 0)
-        return err_set(ret_err, -errno, ERR_STORE_UNAVAILABLE, "", "Could not open %s: %s.", path, strerror(errno));
+        return err_set(ret_err, -errno, ERR_STORE_UNAVAILABLE, "", "could not open %s: %s", path, strerror(errno));
     if (!S_ISREG(status.st_mode))
         return err_set(ret_err, -EINVAL, ERR_STORE_UNAVAILABLE, "", "%s is not a regular file.", path);
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         if (errno == EWOULDBLOCK)
             return err_set(ret_err, -EBUSY, ERR_STORE_UNAVAILABLE, "", "%s is in use by another process.", path);
-        return err_set(ret_err, -errno, ERR_STORE_UNAVAILABLE, "", "Could not lock %s: %s.", path, strerror(errno));
+        return err_set(ret_err, -errno, ERR_STORE_UNAVAILABLE, "", "could not lock %s: %s", path, strerror(errno));
     }
     if ((status.st_mode & 077) != 0)
         (void)fchmod(fd, 0600); /* not ours to change: then its owner wants it so */
@@ -232,7 +232,7 @@ static int journal_choose(sqlite3 *db, struct err *ret_err)
         const char *mode = (const char *)sqlite3_column_text(statement, 0);
 
         if (!sqlite3_db_readonly(db, "main") && (!mode || strcmp(mode, "truncate") != 0))
-            r = err_set(ret_err, -EIO, ERR_STORE_UNAVAILABLE, "", "The database keeps its journal mode %s.",
+            r = err_set(ret_err, -EIO, ERR_STORE_UNAVAILABLE, "", "the database keeps its journal mode %s",
                         mode ? mode : "?");
     }
     sqlite3_finalize(statement);
@@ -250,7 +250,7 @@ static int installation_read(struct store *store, struct err *ret_err)
     if (result == SQLITE_ROW && sqlite3_column_bytes(statement, 0) == (int)sizeof(store->installation))
         memcpy(store->installation, sqlite3_column_blob(statement, 0), sizeof(store->installation));
     else if (result == SQLITE_ROW || result == SQLITE_DONE)
-        r = err_set(ret_err, -EUCLEAN, ERR_STORE_UNAVAILABLE, "", "The database does not say whose it is.");
+        r = err_set(ret_err, -EUCLEAN, ERR_STORE_UNAVAILABLE, "", "the database does not say whose it is");
     else
         r = database_error(store->db, result, ret_err, "read the database");
     sqlite3_finalize(statement);

@@ -31,7 +31,7 @@ static int row_read(sqlite3_stmt *row, struct stored_device *ret_stored, struct 
     if (!name || !uuid || !document)
         return err_no_memory(ret_err); /* NOT NULL columns: only the conversion can have failed */
     if (uuid_parse(uuid, &stored.uuid) < 0)
-        return err_set(ret_err, -EUCLEAN, ERR_STORE_UNAVAILABLE, "", "The stored device %s has no valid uuid.", name);
+        return err_set(ret_err, -EUCLEAN, ERR_STORE_UNAVAILABLE, "", "the stored device %s has no valid uuid", name);
     faults = calloc(1, sizeof(*faults));
     if (!faults)
         return err_no_memory(ret_err);
@@ -39,7 +39,7 @@ static int row_read(sqlite3_stmt *row, struct stored_device *ret_stored, struct 
     if (r == -ENOMEM)
         r = err_no_memory(ret_err);
     else if (r < 0)
-        r = err_set(ret_err, -EUCLEAN, ERR_STORE_UNAVAILABLE, "", "The stored device %s is no longer valid: %s%s%s",
+        r = err_set(ret_err, -EUCLEAN, ERR_STORE_UNAVAILABLE, "", "the stored device %s is no longer valid: %s%s%s",
                     name, faults->count > 0 ? faults->items[0].pointer : "", faults->count > 0 ? " " : "",
                     faults->count > 0 ? faults->items[0].message : "?");
     free(faults);
@@ -90,7 +90,7 @@ static int transaction_require(const struct store *store, struct err *ret_err)
 {
     if (!sqlite3_get_autocommit(store->db))
         return 0;
-    return err_set(ret_err, -EIO, ERR_STORE_UNAVAILABLE, "", "The database has no transaction open.");
+    return err_set(ret_err, -EIO, ERR_STORE_UNAVAILABLE, "", "the database has no transaction open");
 }
 
 int store_begin(struct store *store, struct err *ret_err)
@@ -154,7 +154,7 @@ int store_device_delete(struct store *store, const char *name, struct err *ret_e
         r = database_error(store->db, result, ret_err, "delete the device");
     sqlite3_clear_bindings(statement);
     if (r == 0 && sqlite3_changes(store->db) == 0)
-        r = err_set(ret_err, -ENOENT, ERR_NOT_FOUND, "", "There is no stored device %s.", name);
+        r = err_set(ret_err, -ENOENT, ERR_NOT_FOUND, "", "there is no stored device %s", name);
     return r;
 }
 

@@ -39,16 +39,16 @@ static int database_back_up(sqlite3 *db, const char *path, unsigned version, str
     int r;
 
     if (snprintf(name, sizeof(name), "%s.before-%u", path, version) >= (int)sizeof(name))
-        return err_set(ret_err, -ENAMETOOLONG, ERR_STORE_UNAVAILABLE, "", "The path of the database is too long.");
+        return err_set(ret_err, -ENAMETOOLONG, ERR_STORE_UNAVAILABLE, "", "the path of the database is too long");
     (void)snprintf(made, sizeof(made), "%s.new", name);
     (void)unlink(made);
     fd = open(made, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_set(ret_err, -errno, errno == ENOSPC ? ERR_STORE_FULL : ERR_STORE_UNAVAILABLE, "",
-                       "Could not make %s: %s.", made, strerror(errno));
+                       "could not make %s: %s", made, strerror(errno));
     r = backup_copy(db, made, ret_err);
     if (r == 0 && (fsync(fd) < 0 || rename(made, name) < 0))
-        r = err_set(ret_err, -errno, ERR_STORE_UNAVAILABLE, "", "Could not keep %s: %s.", name, strerror(errno));
+        r = err_set(ret_err, -errno, ERR_STORE_UNAVAILABLE, "", "could not keep %s: %s", name, strerror(errno));
     if (r < 0)
         (void)unlink(made);
     return r;
@@ -63,7 +63,7 @@ static int installation_make(sqlite3 *db, struct err *ret_err)
     int result;
 
     if (r < 0)
-        return err_set(ret_err, r, ERR_INTERNAL, "", "The kernel gave no random bytes.");
+        return err_set(ret_err, r, ERR_INTERNAL, "", "the kernel gave no random bytes");
     result =
         sqlite3_prepare_v2(db, "INSERT INTO installation (only, id, created) VALUES (1, ?1, ?2)", -1, &statement, NULL);
     if (result == SQLITE_OK)
@@ -89,7 +89,7 @@ static int migrations_run(sqlite3 *db, int version, const struct migration *list
         if (r < 0)
             return r;
         if (sqlite3_get_autocommit(db))
-            return err_set(ret_err, -EINVAL, ERR_INTERNAL, "", "The migration %s left its transaction.", list[i].name);
+            return err_set(ret_err, -EINVAL, ERR_INTERNAL, "", "the migration %s left its transaction", list[i].name);
     }
     if (version == 0) {
         r = installation_make(db, ret_err);
