@@ -41,7 +41,7 @@ static int edit_address_delete(struct change *change, struct edit *edit)
     char text[IP_PREFIX_TEXT_SIZE];
 
     if (device_address_remove(edit->next, &change->address) < 0) {
-        err_list_add(&change->errors, ERR_NOT_FOUND, "", "%s has no address %s.", change->name,
+        err_list_add(&change->errors, ERR_NOT_FOUND, "", "%s has no address %s", change->name,
                      ip_prefix_print(&change->address, text));
         return -ENOENT;
     }
@@ -64,7 +64,7 @@ static int edit_route_delete(struct change *change, struct edit *edit)
     char text[IP_PREFIX_TEXT_SIZE];
 
     if (device_route_remove(edit->next, &change->route) < 0) {
-        err_list_add(&change->errors, ERR_NOT_FOUND, "", "%s has no route to %s with metric %u in table %u.",
+        err_list_add(&change->errors, ERR_NOT_FOUND, "", "%s has no route to %s with metric %u in table %u",
                      change->name, ip_prefix_print(&change->route.to, text), change->route.metric, change->route.table);
         return -ENOENT;
     }
@@ -87,7 +87,7 @@ static int edit_worker_put(struct change *change, struct edit *edit)
 static int edit_worker_delete(struct change *change, struct edit *edit)
 {
     if (edit->next->worker.type == WORKER_NONE) {
-        err_list_add(&change->errors, ERR_NOT_FOUND, "", "%s has no worker.", change->name);
+        err_list_add(&change->errors, ERR_NOT_FOUND, "", "%s has no worker", change->name);
         return -ENOENT;
     }
     memset(&edit->next->worker, 0, sizeof(edit->next->worker));
@@ -179,7 +179,7 @@ int edit_check(const struct engine *engine, const struct device *next, struct er
         if (next->netns[0]) {
             err_list_add(
                 errors, ERR_INCOMPATIBLE, pointer,
-                "A route of type %s belongs to no device, so it needs a device in the daemon's own network namespace.",
+                "a route of type %s belongs to no device, so it needs a device in the daemon's own network namespace",
                 route_type_name(route->type));
             continue;
         }
@@ -209,7 +209,7 @@ int edit_number(const struct engine *engine, const struct observed *look, struct
         if (strlen(name) >= DEVICE_NAME_SIZE)
             return err_set(ret_err, -ERANGE, ERR_LIMIT_EXCEEDED, "/name", "no number is free for %s", device->name);
         if (!device_name_is_valid(name))
-            return err_set(ret_err, -EINVAL, ERR_INVALID_NAME, "/name", "%s would not be a name.", name);
+            return err_set(ret_err, -EINVAL, ERR_INVALID_NAME, "/name", "%s would not be a name", name);
         if (!engine_find(engine, name, &place) && !plan_index_name(&index, device->netns, name))
             break;
     }

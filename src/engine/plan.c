@@ -477,7 +477,7 @@ static int plan_name_check(struct planning *p, struct err *ret_err)
     if (!holder || holder == p->link || p->index->leaving[holder - p->index->observed->links])
         return 0;
     return err_set(ret_err, -EEXIST, ERR_FOREIGN_DEVICE, "/name",
-                   "A device %s exists already%s%s, and it is not this one.", now->name,
+                   "a device %s exists already%s%s, and it is not this one", now->name,
                    now->netns[0] ? " in the network namespace " : "", now->netns);
 }
 

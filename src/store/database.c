@@ -141,10 +141,10 @@ static int file_take(const char *path, int *ret_fd, struct err *ret_err)
     if (fd < 0 || fstat(fd, &status) < 0)
         return err_set(ret_err, -errno, ERR_STORE_UNAVAILABLE, "", "could not open %s: %s", path, strerror(errno));
     if (!S_ISREG(status.st_mode))
-        return err_set(ret_err, -EINVAL, ERR_STORE_UNAVAILABLE, "", "%s is not a regular file.", path);
+        return err_set(ret_err, -EINVAL, ERR_STORE_UNAVAILABLE, "", "%s is not a regular file", path);
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         if (errno == EWOULDBLOCK)
-            return err_set(ret_err, -EBUSY, ERR_STORE_UNAVAILABLE, "", "%s is in use by another process.", path);
+            return err_set(ret_err, -EBUSY, ERR_STORE_UNAVAILABLE, "", "%s is in use by another process", path);
         return err_set(ret_err, -errno, ERR_STORE_UNAVAILABLE, "", "could not lock %s: %s", path, strerror(errno));
     }
     if ((status.st_mode & 077) != 0)
@@ -184,7 +184,7 @@ static int database_check(sqlite3 *db, const char *path, struct err *ret_err)
         const char *text = (const char *)sqlite3_column_text(statement, 0);
 
         if (!text || strcmp(text, "ok") != 0)
-            r = err_set(ret_err, -EUCLEAN, ERR_STORE_UNAVAILABLE, "", "%s is damaged: %s.", path, text ? text : "?");
+            r = err_set(ret_err, -EUCLEAN, ERR_STORE_UNAVAILABLE, "", "%s is damaged: %s", path, text ? text : "?");
     }
     sqlite3_finalize(statement);
     return r;
@@ -208,12 +208,12 @@ static int database_identify(sqlite3 *db, const char *path, unsigned newest, int
         return 0;
     }
     if (application != STORE_APPLICATION_ID)
-        return err_set(ret_err, -EPROTO, ERR_STORE_UNAVAILABLE, "", "%s is the database of another application.", path);
+        return err_set(ret_err, -EPROTO, ERR_STORE_UNAVAILABLE, "", "%s is the database of another application", path);
     if (version < 1)
-        return err_set(ret_err, -EUCLEAN, ERR_STORE_UNAVAILABLE, "", "%s has no schema version.", path);
+        return err_set(ret_err, -EUCLEAN, ERR_STORE_UNAVAILABLE, "", "%s has no schema version", path);
     if (version > (int64_t)newest)
         return err_set(ret_err, -EPROTO, ERR_STORE_UNAVAILABLE, "",
-                       "%s has schema version %lld, this program knows up to %u.", path, (long long)version, newest);
+                       "%s has schema version %lld, this program knows up to %u", path, (long long)version, newest);
     *ret_version = (int)version;
     return 0;
 }
