@@ -22,7 +22,7 @@
 #define PRINTF_LIKE(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
-/* ---- errors ------------------------------------------------------------------------------------ */
+/* ---- errors ------------------------------------------------------------------------------------------------------ */
 
 /* The stable `code` of a problem document (RFC 9457) and of each entry in its `errors`. */
 enum err_code {
@@ -107,7 +107,7 @@ void err_list_add_err(struct err_list *list, const struct err *e);
 /* "EEXIST" for EEXIST or -EEXIST; "E<number>" for one without a name. Static or thread-local storage. */
 const char *errno_name(int error);
 
-/* ---- log: only programs and their loops log ------------------------------------------------------ */
+/* ---- log: only programs and their loops log ---------------------------------------------------------------------- */
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG, LOG_LEVEL_N };
 
@@ -121,7 +121,7 @@ void log_line(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
 #define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
-/* ---- clock -------------------------------------------------------------------------------------- */
+/* ---- clock ------------------------------------------------------------------------------------------------------- */
 
 #define NSEC_PER_SEC 1000000000LL
 #define NSEC_PER_MSEC 1000000LL
@@ -142,7 +142,7 @@ struct rate_limit {
 };
 bool rate_limit_permits(struct rate_limit *limit, int64_t now_monotonic_ns);
 
-/* ---- text and bytes ------------------------------------------------------------------------------ */
+/* ---- text and bytes ---------------------------------------------------------------------------------------------- */
 
 /* Copies with its NUL. -ENAMETOOLONG leaves `out` an empty string. */
 int text_copy(char *out, size_t size, const char *text);
@@ -170,7 +170,7 @@ char *buf_take(struct buf *b);
  * the array, of whatever type: it is read and written as bytes. */
 int array_grow(void *items_at, size_t *capacity, size_t count, size_t size);
 
-/* ---- random and uuid ----------------------------------------------------------------------------- */
+/* ---- random and uuid --------------------------------------------------------------------------------------------- */
 
 int random_bytes(void *out, size_t length);  /* getrandom(2) */
 
@@ -183,14 +183,14 @@ int uuid_parse(const char *text, struct uuid *ret_uuid);  /* 8-4-4-4-12 lower-ca
 bool uuid_equal(const struct uuid *a, const struct uuid *b);
 bool uuid_is_zero(const struct uuid *uuid);
 
-/* ---- files and descriptors ------------------------------------------------------------------------ */
+/* ---- files and descriptors --------------------------------------------------------------------------------------- */
 
 /* For CLEANUP: close(2) where *fd >= 0. */
 void fd_done(int *fd);
 void text_done(char **text);
 int fd_set_nonblocking(int fd);
 
-/* ---- program options: one table per program -------------------------------------------------------- */
+/* ---- program options: one table per program ---------------------------------------------------------------------- */
 
 /*
  * A flag `--some-flag VALUE` with its environment variable TUNWRIGHT_SOME_FLAG; the flag wins. `value` receives

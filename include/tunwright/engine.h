@@ -17,7 +17,7 @@
 
 #include <pthread.h>
 
-/* ---- plan: a pure function -------------------------------------------------------------------------------------- */
+/* ---- plan: a pure function --------------------------------------------------------------------------------------- */
 
 /* One device that the plan is about. */
 struct wanted {
@@ -80,7 +80,7 @@ struct snapshot {
 };
 const struct snapshot_device *snapshot_device_find(const struct snapshot *snapshot, const char *name);
 
-/* ---- events ------------------------------------------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------------------------------------------------ */
 
 enum event_type {
     EVENT_DEVICE_CREATED, EVENT_DEVICE_CHANGED, EVENT_DEVICE_DELETED,
@@ -99,7 +99,7 @@ struct event {
 };
 #define ENGINE_EVENTS_KEPT 1024
 
-/* ---- changes -------------------------------------------------------------------------------------------------------- */
+/* ---- changes ----------------------------------------------------------------------------------------------------- */
 
 enum change_kind {
     CHANGE_DEVICE_CREATE,    /* device; its name may end in %d; -EEXIST where it is there already */

@@ -81,7 +81,7 @@ struct ipc_reply {
     struct ipc_worker_info worker;
 };
 
-/* ---- packets with descriptors ---------------------------------------------------------------------------------- */
+/* ---- packets with descriptors ------------------------------------------------------------------------------------ */
 
 #define IPC_FDS_MAX 24
 
@@ -97,7 +97,7 @@ int seqpacket_receive(int fd, void *out, size_t size, size_t *ret_length, int *r
 int seqpacket_listen(const char *path, uint32_t mode, int *ret_fd, struct err *ret_err);
 int seqpacket_connect(const char *path, int *ret_fd, struct err *ret_err);
 
-/* ---- messages --------------------------------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------------------------------------- */
 
 /* Checks a received packet from head to tail: sizes, magic, op, every field that the op uses (names NUL-terminated and
  * valid, enums in range, prefixes in form, counts, text length exactly filling the packet). 0 or -EINVAL (-EPROTO: not of
@@ -111,7 +111,7 @@ const char *ipc_op_name(uint32_t op);
 /* A step as its request; the text is the step's worker.config (borrowed). */
 void ipc_request_from_step(const struct step *step, uint32_t serial, struct ipc_request *ret_request);
 
-/* ---- tunwrightd's end --------------------------------------------------------------------------------------------- */
+/* ---- tunwrightd's end -------------------------------------------------------------------------------------------- */
 
 /* The real kernel: dumps by netlink sockets of this process, changes by tunwright-netd at `netd_socket`. Opening does not
  * need netd to be there. */

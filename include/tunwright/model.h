@@ -14,7 +14,7 @@
 
 struct cJSON;
 
-/* ---- addresses ------------------------------------------------------------------------------------ */
+/* ---- addresses --------------------------------------------------------------------------------------------------- */
 
 /* An IPv4 or IPv6 address in network byte order; `family` is AF_INET, AF_INET6, or 0 for "none". Bytes past the
  * family's size are zero, so that two may be compared as memory. */
@@ -61,7 +61,7 @@ socklen_t endpoint_to_sockaddr(const struct endpoint *endpoint, struct sockaddr_
 /* -EAFNOSUPPORT for another family than IPv4 and IPv6. */
 int endpoint_from_sockaddr(const struct sockaddr_storage *address, struct endpoint *ret_endpoint);
 
-/* ---- names ---------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 #define DEVICE_NAME_SIZE 16   /* IFNAMSIZ: 15 characters and the NUL */
 #define NETNS_NAME_SIZE 128   /* a file name under /run/netns */
@@ -74,7 +74,7 @@ bool device_name_pattern_is_valid(const char *name);
 /* [A-Za-z0-9][A-Za-z0-9_.-]*, at most 127 characters: it becomes a file name. */
 bool netns_name_is_valid(const char *name);
 
-/* ---- the device document ---------------------------------------------------------------------------- */
+/* ---- the device document ----------------------------------------------------------------------------------------- */
 
 /* Each enum has X_name(value) → text and X_parse(text, &ret) → 0 or -EINVAL. */
 enum device_kind { DEVICE_TUN, DEVICE_TAP, DEVICE_KIND_N };
@@ -177,7 +177,7 @@ int device_route_remove(struct device *device, const struct route *key);
  * gets a pointer into the document. device_parse calls it; call it again after an edit. 0 or -EINVAL. */
 int device_validate(const struct device *device, struct err_list *errors);
 
-/* ---- JSON ------------------------------------------------------------------------------------------- */
+/* ---- JSON -------------------------------------------------------------------------------------------------------- */
 
 #define JSON_DEPTH_MAX 16
 
@@ -210,7 +210,7 @@ struct cJSON *worker_config_to_json(const struct worker_config *worker);  /* nul
 /* device_to_json as compact text: the form that is stored. */
 char *device_print(const struct device *device);
 
-/* ---- what a worker is started with -------------------------------------------------------------------- */
+/* ---- what a worker is started with ------------------------------------------------------------------------------- */
 
 #define WORKER_PROGRAM_SIZE 64  /* a file name in netd's worker directory */
 #define WORKER_SOCKETS_MAX 4

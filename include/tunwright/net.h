@@ -15,7 +15,7 @@
 #define NET_ALIAS_PREFIX "tunwright:"
 #define NET_PROTOCOL 84
 
-/* ---- observed ------------------------------------------------------------------------------------------ */
+/* ---- observed ---------------------------------------------------------------------------------------------------- */
 
 struct observed_address {
     struct ip_prefix prefix;
@@ -78,7 +78,7 @@ const struct observed_link *observed_link_find(const struct observed *observed, 
 const struct observed_link *observed_link_of(const struct observed *observed, const struct uuid *uuid);
 const struct observed_worker *observed_worker_of(const struct observed *observed, const struct uuid *uuid);
 
-/* ---- steps ---------------------------------------------------------------------------------------------- */
+/* ---- steps ------------------------------------------------------------------------------------------------------- */
 
 /* What can be done to the kernel, in the order of a plan: whatever takes away comes before whatever adds. */
 enum step_kind {
@@ -144,7 +144,7 @@ struct step {
 };
 void step_done(struct step *step);
 
-/* ---- the provider interface -------------------------------------------------------------------------------- */
+/* ---- the provider interface -------------------------------------------------------------------------------------- */
 
 struct link_stats {
     uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes, rx_errors, tx_errors, rx_dropped, tx_dropped;
@@ -197,7 +197,7 @@ struct kernel_fake {
 };
 struct kernel_fake *kernel_fake_new(void);
 
-/* ---- netlink and TUN: one network namespace ------------------------------------------------------------------ */
+/* ---- netlink and TUN: one network namespace ---------------------------------------------------------------------- */
 
 /* A NETLINK_ROUTE socket that lives in one netns. Not thread-safe. */
 struct net_ns;

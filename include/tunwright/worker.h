@@ -39,7 +39,7 @@
 #define WORKER_FDS_MAX 24                /* 1 page, 16 queues, 4 sockets, and room */
 #define WORKER_READY_TIMEOUT_MS 5000     /* how long netd waits for `ready` */
 
-/* ---- the counter page ---------------------------------------------------------------------------------- */
+/* ---- the counter page -------------------------------------------------------------------------------------------- */
 
 /* Why a packet was dropped: a closed set, with the same names in JSON, Prometheus and the dashboard. */
 enum drop_reason {

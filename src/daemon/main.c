@@ -123,8 +123,7 @@ static int start_as_root(struct daemon *daemon, struct err *ret_err)
     return error;
 }
 
-/* ---- the rest
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- the rest ---------------------------------------------------------------------------------------------------- */
 
 /* A connection is a descriptor; the default of 1,024 is few. */
 static void raise_descriptor_limit(void)

@@ -54,7 +54,7 @@ static struct kernel_netd *netd_of(struct kernel *kernel)
     return (struct kernel_netd *)kernel;
 }
 
-/* ---- the connection -------------------------------------------------------------------------------------------- */
+/* ---- the connection ---------------------------------------------------------------------------------------------- */
 
 static void timer_arm(struct kernel_netd *netd, bool on)
 {
@@ -149,7 +149,7 @@ static int request_call(struct kernel_netd *netd, struct ipc_request *request, c
     return result < 0 ? result : answer_receive(netd, deadline_ns, ret_answer, ret_err);
 }
 
-/* ---- looking --------------------------------------------------------------------------------------------------- */
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 /* What a worker says is {"detail": "…"}, and netd, which reads no JSON, passes it on as it is. Picks the sentence out,
  * in place; anything else stays as it is. */
@@ -269,7 +269,7 @@ static int kernel_netd_observe(struct kernel *kernel, const char *const *netns, 
     return 0;
 }
 
-/* ---- changing -------------------------------------------------------------------------------------------------- */
+/* ---- changing ---------------------------------------------------------------------------------------------------- */
 
 static int kernel_netd_apply(struct kernel *kernel, const struct step *step, struct err *ret_err)
 {
@@ -317,7 +317,7 @@ static int kernel_netd_page(struct kernel *kernel, const struct uuid *device, co
     return result;
 }
 
-/* ---- counters, from any thread --------------------------------------------------------------------------------- */
+/* ---- counters, from any thread ----------------------------------------------------------------------------------- */
 
 /* Under stats_lock. A connection to netd for this one question: the sockets are kept, it is not. */
 static int stats_space_open(struct kernel_netd *netd, const char *name, struct netns_space **ret_space)
@@ -367,7 +367,7 @@ static int kernel_netd_stats(struct kernel *kernel, const char *netns, uint32_t 
     return result;
 }
 
-/* ---- events ---------------------------------------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------------------------------------------------ */
 
 static int kernel_netd_event_fd(struct kernel *kernel)
 {
@@ -424,7 +424,7 @@ static bool kernel_netd_connected(struct kernel *kernel)
     return is_connected(netd_of(kernel));
 }
 
-/* ---- opening and closing --------------------------------------------------------------------------------------- */
+/* ---- opening and closing ----------------------------------------------------------------------------------------- */
 
 static void kernel_netd_close(struct kernel *kernel)
 {

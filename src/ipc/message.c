@@ -26,7 +26,7 @@ static int refuse(struct err *ret_err, const char *what)
     return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "%s", what);
 }
 
-/* ---- fields ---------------------------------------------------------------------------------------------------- */
+/* ---- fields ------------------------------------------------------------------------------------------------------ */
 
 static bool text_is_terminated(const char *text, size_t size)
 {
@@ -93,7 +93,7 @@ static int key_check(const struct device_key *key, enum key_use use, struct err 
     return 0;
 }
 
-/* ---- one checker for each kind of body ------------------------------------------------------------------------- */
+/* ---- one checker for each kind of body --------------------------------------------------------------------------- */
 
 static int create_check(const struct ipc_request *request, struct err *ret_err)
 {
@@ -178,7 +178,7 @@ static int worker_check(const struct ipc_request *request, struct err *ret_err)
     return 0;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------------------------------- */
 
 struct op_row {
     const char *name;
@@ -278,7 +278,7 @@ int ipc_reply_check(const void *packet, size_t length, const struct ipc_reply **
     return 0;
 }
 
-/* ---- from a step ----------------------------------------------------------------------------------------------- */
+/* ---- from a step ------------------------------------------------------------------------------------------------- */
 
 static const enum ipc_op step_ops[] = {
     [STEP_WORKER_STOP] = IPC_WORKER_STOP,       [STEP_ROUTE_DELETE] = IPC_ROUTE_DELETE,

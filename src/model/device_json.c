@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- types of fields that only the device has ------------------------------------------------------------------- */
+/* ---- types of fields that only the device has -------------------------------------------------------------------- */
 
 static int hex_digit(char c)
 {
@@ -291,7 +291,7 @@ static cJSON *worker_encode(const struct field *field, const void *object)
 
 static const struct field_type field_worker = {worker_decode, worker_encode};
 
-/* ---- the table ------------------------------------------------------------------------------------ */
+/* ---- the table --------------------------------------------------------------------------------------------------- */
 
 #define DEVICE_NAME_ALLOWED                                                                                            \
     "a device name: 1 to 15 of A-Z a-z 0-9 _ . - that begin with a letter or digit, not digits alone, "                \

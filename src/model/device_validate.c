@@ -41,7 +41,7 @@ static const char *ip_addr_obstacle(const struct ip_addr *addr)
     return NULL;
 }
 
-/* ---- one entry by itself ------------------------------------------------------------------------------------ */
+/* ---- one entry by itself ----------------------------------------------------------------------------------------- */
 
 int address_validate(const struct ip_prefix *address, const struct fault_path *path, struct err_list *errors)
 {
@@ -158,7 +158,7 @@ int worker_validate(const struct worker_config *worker, const struct fault_path 
     return worker->type == WORKER_UDP ? worker_udp_validate(worker, path, errors) : 0;
 }
 
-/* ---- between fields and entries ------------------------------------------------------------------------------- */
+/* ---- between fields and entries ---------------------------------------------------------------------------------- */
 
 static int device_kind_validate(const struct device *device, struct err_list *errors)
 {

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- tables -------------------------------------------------------------------------------------------------- */
+/* ---- tables ------------------------------------------------------------------------------------------------------ */
 
 static const struct field *fields_find(const struct field_table *table, const char *name)
 {
@@ -114,7 +114,7 @@ static const void *field_from(const struct field *field, const void *object)
     return (const char *)object + field->offset;
 }
 
-/* ---- plain types --------------------------------------------------------------------------------------------- */
+/* ---- plain types ------------------------------------------------------------------------------------------------- */
 
 static int bool_decode(const struct field *field, const cJSON *value, const struct fault_path *path, void *object,
                        struct err_list *errors)
@@ -213,7 +213,7 @@ static cJSON *name_encode(const struct field *field, const void *object)
 
 const struct field_type field_name = {name_decode, name_encode};
 
-/* ---- addresses ----------------------------------------------------------------------------------------------- */
+/* ---- addresses --------------------------------------------------------------------------------------------------- */
 
 static int ip_addr_decode(const struct field *field, const cJSON *value, const struct fault_path *path, void *object,
                           struct err_list *errors)

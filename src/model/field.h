@@ -54,7 +54,7 @@ int field_wrong_type(const cJSON *value, const char *expected, const struct faul
 /* Adds `item`, which may be NULL, to an array or (name) an object; frees it where that fails. `name` stays borrowed. */
 bool field_add(cJSON *to, const char *name, cJSON *item);
 
-/* ---- types -------------------------------------------------------------------------------------------------- */
+/* ---- types ------------------------------------------------------------------------------------------------------- */
 
 /* uint32_t. A value out of the range in the struct (an OWNER_NONE) is written as null. */
 struct field_range {

@@ -24,7 +24,7 @@ static int fake_disconnected(struct err *ret_err)
     return err_set(ret_err, -ENOTCONN, ERR_NETD_UNAVAILABLE, "", "tunwright-netd cannot be reached");
 }
 
-/* ---- observe --------------------------------------------------------------------------------------------- */
+/* ---- observe ----------------------------------------------------------------------------------------------------- */
 
 /* Returns owned memory; NULL for nothing to copy, too. */
 static void *copy_array(const void *items, size_t count, size_t size)
@@ -92,7 +92,7 @@ static int fake_observe(struct kernel *kernel, const char *const *netns, size_t 
     return 0;
 }
 
-/* ---- workers --------------------------------------------------------------------------------------------- */
+/* ---- workers ----------------------------------------------------------------------------------------------------- */
 
 static struct observed_worker *worker_find(struct kernel_fake *fake, const struct uuid *uuid)
 {
@@ -153,7 +153,7 @@ static int worker_stop(struct kernel_fake *fake, const struct device_key *key, s
     return 0;
 }
 
-/* ---- apply ----------------------------------------------------------------------------------------------- */
+/* ---- apply ------------------------------------------------------------------------------------------------------- */
 
 static int fake_carry_out(struct kernel_fake *fake, const struct step *step, struct err *ret_err)
 {
@@ -215,7 +215,7 @@ static int fake_apply(struct kernel *kernel, const struct step *step, struct err
     return 0;
 }
 
-/* ---- the rest -------------------------------------------------------------------------------------------- */
+/* ---- the rest ---------------------------------------------------------------------------------------------------- */
 
 static int fake_page(struct kernel *kernel, const struct uuid *device, const struct counter_page **ret_page,
                      struct err *ret_err)

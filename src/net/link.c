@@ -23,7 +23,7 @@
 #define TUN_TYPE_TAP     2
 #define RTEXT_SKIP_STATS (1U << 3) /* RTEXT_FILTER_SKIP_STATS */
 
-/* ---- parse ----------------------------------------------------------------------------------------------- */
+/* ---- parse ------------------------------------------------------------------------------------------------------- */
 
 static void link_parse_tun(const struct nlattr *linkinfo, struct link_info *info)
 {
@@ -88,7 +88,7 @@ int net_link_parse(const struct nlmsghdr *message, struct link_info *ret_info)
     return 0;
 }
 
-/* ---- look ------------------------------------------------------------------------------------------------ */
+/* ---- look -------------------------------------------------------------------------------------------------------- */
 
 struct link_search {
     struct link_info info;
@@ -143,7 +143,7 @@ int net_link_get(struct net_ns *ns, const char *name, struct observed_link *ret_
     return 0;
 }
 
-/* ---- change ---------------------------------------------------------------------------------------------- */
+/* ---- change ------------------------------------------------------------------------------------------------------ */
 
 /* A link's settings as the kernel takes them. */
 struct link_values {

@@ -18,7 +18,7 @@
 /* The kernel fills up to 32 KiB at a time when it sees that there is room for it (net/netlink: netlink_dump). */
 #define RECEIVE_SIZE 32768
 
-/* ---- a message going out --------------------------------------------------------------------------------- */
+/* ---- a message going out ----------------------------------------------------------------------------------------- */
 
 static struct nlmsghdr *message_head(struct netlink_message *message)
 {
@@ -71,7 +71,7 @@ void netlink_nest_end(struct netlink_message *message, struct nlattr *nest)
     mnl_attr_nest_end(message_head(message), nest);
 }
 
-/* ---- a message coming in --------------------------------------------------------------------------------- */
+/* ---- a message coming in ----------------------------------------------------------------------------------------- */
 
 void netlink_attrs(const void *bytes, size_t length, const struct nlattr **table, size_t count)
 {
@@ -228,7 +228,7 @@ int netlink_walk(const void *bytes, size_t length, uint32_t sequence, uint32_t p
     return 0;
 }
 
-/* ---- asking ---------------------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------------------------------ */
 
 static int socket_send(struct net_ns *ns, struct netlink_message *message)
 {

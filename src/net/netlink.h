@@ -21,7 +21,7 @@ struct net_ns {
     char name[NETNS_NAME_SIZE];
 };
 
-/* ---- a message going out --------------------------------------------------------------------------------- */
+/* ---- a message going out ----------------------------------------------------------------------------------------- */
 
 #define NETLINK_MESSAGE_SIZE 1024 /* all that this module asks for fits; the put functions abort past it */
 
@@ -39,7 +39,7 @@ void netlink_put_text(struct netlink_message *message, uint16_t type, const char
 struct nlattr *netlink_nest_start(struct netlink_message *message, uint16_t type);
 void netlink_nest_end(struct netlink_message *message, struct nlattr *nest);
 
-/* ---- a message coming in --------------------------------------------------------------------------------- */
+/* ---- a message coming in ----------------------------------------------------------------------------------------- */
 
 /* Called with each message of a reply that carries data. Not 0 (-errno) ends nothing, but is the result in the end. */
 typedef int netlink_visit(const struct nlmsghdr *message, void *context);
@@ -81,7 +81,7 @@ bool netlink_bytes(const struct nlattr *attr, void *ret_bytes, size_t size);
 bool netlink_text(const struct nlattr *attr, char *ret_text, size_t size);
 bool netlink_ip(const struct nlattr *attr, int family, struct ip_addr *ret_addr);
 
-/* ---- asking ---------------------------------------------------------------------------------------------- */
+/* ---- asking ------------------------------------------------------------------------------------------------------ */
 
 /* Sends a request and waits for its acknowledgement. `visit` (may be NULL) gets what else the kernel answers. A refusal
  * is put into *ret_err as "<format…> (<the kernel's own words>): <strerror>", with `operation`. */
@@ -92,7 +92,7 @@ int netlink_request(struct net_ns *ns, struct netlink_message *message, netlink_
 int netlink_dump(struct net_ns *ns, struct netlink_message *message, netlink_visit *visit, void *context,
                  const char *operation, struct err *ret_err);
 
-/* ---- netns ----------------------------------------------------------------------------------------------- */
+/* ---- netns ------------------------------------------------------------------------------------------------------- */
 
 /* Makes the calling thread enter a netns; *ret_back is what netns_leave takes. netns_enter_of: the one that the socket
  * lives in, which stays right when another netns was given the name meanwhile; *ret_back is -1 when that is where we
@@ -101,7 +101,7 @@ int netns_enter(const char *name, int *ret_back, struct err *ret_err);
 int netns_enter_of(const struct net_ns *ns, int *ret_back, struct err *ret_err);
 void netns_leave(int back);
 
-/* ---- what the kernel shows: each a pure function of one message; -EBADMSG where it is not such a thing ---- */
+/* ---- what the kernel shows: each a pure function of one message; -EBADMSG where it is not such a thing ----------- */
 
 /*
  * Who may attach to a queue, to the kernel: with an owner set only he, with a group set only its members, with both

@@ -39,7 +39,7 @@ static void look_done(struct look *look)
     memset(look, 0, sizeof *look);
 }
 
-/* ---- the dumps ------------------------------------------------------------------------------------------- */
+/* ---- the dumps --------------------------------------------------------------------------------------------------- */
 
 static int look_visit_link(const struct nlmsghdr *message, void *context)
 {
@@ -115,7 +115,7 @@ static bool look_keeps_protocol(const struct look *look)
            (major > 5 || (major == 5 && minor >= 18));
 }
 
-/* ---- putting together ------------------------------------------------------------------------------------ */
+/* ---- putting together -------------------------------------------------------------------------------------------- */
 
 static int link_compare(const void *a, const void *b)
 {

@@ -117,7 +117,7 @@ int net_tun_set_group(int queue_fd, uint32_t group, struct err *ret_err)
     return 0;
 }
 
-/* ---- create ---------------------------------------------------------------------------------------------- */
+/* ---- create ------------------------------------------------------------------------------------------------------ */
 
 static int tun_name_in_use(struct net_ns *ns, const struct device_key *key, struct err *ret_err)
 {
@@ -221,7 +221,7 @@ int net_tun_create(struct net_ns *ns, const struct device_key *key, const struct
     return 0;
 }
 
-/* ---- attach ---------------------------------------------------------------------------------------------- */
+/* ---- attach ------------------------------------------------------------------------------------------------------ */
 
 static int tun_find(struct net_ns *ns, const struct device_key *key, struct link_info *ret_info, struct err *ret_err)
 {

@@ -46,7 +46,7 @@ struct candidate {
     struct spawned process;
 };
 
-/* ---- who answers ----------------------------------------------------------------------------------------------- */
+/* ---- who answers ------------------------------------------------------------------------------------------------- */
 
 /* "<uuid>.sock" */
 static int socket_name_parse(const char *name, struct uuid *ret_uuid)
@@ -137,7 +137,7 @@ static void candidate_end(struct netd *netd, struct candidate *candidate, const 
     fd_done(&candidate->process.control);
 }
 
-/* ---- what it hands over ---------------------------------------------------------------------------------------- */
+/* ---- what it hands over ------------------------------------------------------------------------------------------ */
 
 /* All queues lead to one device, whose alias holds the uuid. Fills in the rest of the key. */
 static int queues_check(struct netd *netd, const int *queues, size_t count, struct device_key *key,
@@ -266,7 +266,7 @@ static int candidate_read(struct netd *netd, struct candidate *candidate)
     return 0;
 }
 
-/* ---- all of them ----------------------------------------------------------------------------------------------- */
+/* ---- all of them ------------------------------------------------------------------------------------------------- */
 
 static void candidates_remove(struct candidate *candidates, size_t *count, size_t index)
 {

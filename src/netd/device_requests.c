@@ -19,7 +19,7 @@ static int wait_for_worker(const struct request *request, struct netd_device *de
     return ANSWER_LATER;
 }
 
-/* ---- devices --------------------------------------------------------------------------------------------------- */
+/* ---- devices ----------------------------------------------------------------------------------------------------- */
 
 /* Of a device that was renamed or moved, and is to be made anew where it belongs: as long as it is ours still, it ends
  * with the last descriptor. */
@@ -112,7 +112,7 @@ int handle_device_delete(const struct request *request, struct err *ret_err)
     return result;
 }
 
-/* ---- link ------------------------------------------------------------------------------------------------------ */
+/* ---- link -------------------------------------------------------------------------------------------------------- */
 
 /* Owner and group are the queue's business, not netlink's. */
 static int link_set_owners(int queue, uint32_t set, uint32_t owner, uint32_t group, struct err *ret_err)
@@ -154,7 +154,7 @@ int handle_link_set(const struct request *request, struct err *ret_err)
     return result;
 }
 
-/* ---- addresses and routes -------------------------------------------------------------------------------------- */
+/* ---- addresses and routes ---------------------------------------------------------------------------------------- */
 
 static int address_change(const struct request *request,
                           int (*change)(struct net_ns *, uint32_t, const struct ip_prefix *, struct err *),
@@ -207,7 +207,7 @@ int handle_route_delete(const struct request *request, struct err *ret_err)
     return result;
 }
 
-/* ---- namespaces ------------------------------------------------------------------------------------------------ */
+/* ---- namespaces -------------------------------------------------------------------------------------------------- */
 
 int handle_netns_socket(const struct request *request, struct err *ret_err)
 {

@@ -14,7 +14,7 @@
 #define SWEEP_DELAY_NS  (100 * NSEC_PER_MSEC)
 #define SWEEP_PERIOD_NS NSEC_PER_SEC
 
-/* ---- the table ------------------------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------------------------------- */
 
 struct netd_device *devices_find(const struct netd *netd, const struct uuid *uuid)
 {
@@ -103,7 +103,7 @@ bool device_is_stale(const struct netd_device *device)
                                     status.st_dev != device->netns_dev || status.st_ino != device->netns_ino);
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------------ */
+/* ---- time -------------------------------------------------------------------------------------------------------- */
 
 void devices_sweep_soon(struct netd *netd)
 {
@@ -154,7 +154,7 @@ void devices_tick(struct netd *netd, int64_t now_ns)
         devices_sweep(netd, now_ns);
 }
 
-/* ---- the kernel's view ----------------------------------------------------------------------------------------- */
+/* ---- the kernel's view ------------------------------------------------------------------------------------------- */
 
 int target_open_netns(struct netd *netd, const char *netns, struct target *ret_target, struct err *ret_err)
 {

@@ -50,7 +50,7 @@ void devices_tick(struct netd *netd, int64_t now_ns);
 /* Look for stale devices soon. */
 void devices_sweep_soon(struct netd *netd);
 
-/* ---- what a request means, looked up in the kernel ------------------------------------------------------------- */
+/* ---- what a request means, looked up in the kernel --------------------------------------------------------------- */
 
 struct target {
     struct net_ns *ns;

@@ -29,7 +29,7 @@ struct netd_client {
     uint64_t list_after; /* the number of the last device in it */
 };
 
-/* ---- answering ------------------------------------------------------------------------------------------------- */
+/* ---- answering --------------------------------------------------------------------------------------------------- */
 
 static struct netd_client *client_find(const struct netd *netd, uint64_t number)
 {
@@ -114,7 +114,7 @@ void waiter_answer(struct netd *netd, struct waiter *waiter, int error, const st
     free(waiter);
 }
 
-/* ---- the requests that are the connection's own ---------------------------------------------------------------- */
+/* ---- the requests that are the connection's own ------------------------------------------------------------------ */
 
 static int handle_hello(const struct request *request, struct err *ret_err)
 {
@@ -177,7 +177,7 @@ static int handle_worker_list(const struct request *request, struct err *ret_err
     return ANSWER_LATER;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------------------------------- */
 
 static int (*const handlers[])(const struct request *request, struct err *ret_err) = {
     [IPC_HELLO] = handle_hello,
@@ -213,7 +213,7 @@ void waiter_again(struct netd *netd, struct waiter *waiter)
     free(waiter);
 }
 
-/* ---- clients --------------------------------------------------------------------------------------------------- */
+/* ---- clients ----------------------------------------------------------------------------------------------------- */
 
 static void client_refuse(struct netd_client *client, const char *why)
 {

@@ -38,7 +38,7 @@ void dispatch_event(struct netd *netd);
 /* One reply, descriptors (borrowed) beside it. */
 void request_answer(const struct request *request, int error, const struct err *err, const int *fds, size_t fd_count);
 
-/* ---- the handlers: device_requests.c, worker_requests.c; 0, -errno, or ANSWER_LATER ---- */
+/* ---- the handlers: device_requests.c, worker_requests.c; 0, -errno, or ANSWER_LATER ------------------------------ */
 int handle_device_create(const struct request *request, struct err *ret_err);
 int handle_device_delete(const struct request *request, struct err *ret_err);
 int handle_link_set(const struct request *request, struct err *ret_err);

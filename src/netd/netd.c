@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- directories ----------------------------------------------------------------------------------------------- */
+/* ---- directories ------------------------------------------------------------------------------------------------- */
 
 /* The run directory belongs to tunwrightd's user, who binds its own socket there: so in it we trust no name but what we
  * have open. */
@@ -96,7 +96,7 @@ static int door_open(struct netd *netd, int run_fd, struct err *ret_err)
     return 0;
 }
 
-/* ---- the rest of the loop -------------------------------------------------------------------------------------- */
+/* ---- the rest of the loop ---------------------------------------------------------------------------------------- */
 
 static void signals_ready(void *context, uint32_t events)
 {

@@ -59,7 +59,7 @@ int netd_run(struct netd *netd, struct err *ret_err);
 /* Lets go of everything; workers and devices stay as they are. */
 void netd_close(struct netd *netd);
 
-/* ---- loop.c ---- */
+/* ---- loop.c ------------------------------------------------------------------------------------------------------ */
 /* Takes nothing: the watch's owner closes the descriptor, after watch_remove. */
 int watch_add(struct netd *netd, struct watch *watch, int fd, uint32_t events, void (*ready)(void *, uint32_t),
               void *context);

@@ -78,7 +78,7 @@ static int listener_bind(const struct netd *netd, const struct uuid *uuid, int *
     return 0;
 }
 
-/* ---- in the child ---------------------------------------------------------------------------------------------- */
+/* ---- in the child ------------------------------------------------------------------------------------------------ */
 
 static _Noreturn void child_fail(int control, const char *what, int error)
 {
@@ -149,7 +149,7 @@ static _Noreturn void child_run(const struct netd *netd, const char *program, in
     child_fail(control, "execve", errno);
 }
 
-/* ---- in netd --------------------------------------------------------------------------------------------------- */
+/* ---- in netd ----------------------------------------------------------------------------------------------------- */
 
 int spawn_worker(struct netd *netd, const char *program, const struct uuid *uuid, struct spawned *ret_spawned,
                  struct err *ret_err)

@@ -53,7 +53,7 @@ static void starter_answer(struct netd_worker *worker, int error, const struct e
     waiter_answer(worker->netd, starter, error, err);
 }
 
-/* ---- beginning and end ----------------------------------------------------------------------------------------- */
+/* ---- beginning and end ------------------------------------------------------------------------------------------- */
 
 static int worker_new(struct netd_device *device, struct worker_set *set, int page, struct netd_worker **ret_worker,
                       struct err *ret_err)
@@ -178,7 +178,7 @@ void worker_release(struct netd_worker *worker)
     worker_free(worker);
 }
 
-/* ---- configuration in force, and the next one ------------------------------------------------------------------ */
+/* ---- configuration in force, and the next one -------------------------------------------------------------------- */
 
 static void next_commit(struct netd_worker *worker)
 {
@@ -249,7 +249,7 @@ int worker_configure(struct netd_worker *worker, struct worker_set *set, struct 
     return 0;
 }
 
-/* ---- stopping, ending, starting again -------------------------------------------------------------------------- */
+/* ---- stopping, ending, starting again ---------------------------------------------------------------------------- */
 
 void worker_stop(struct netd_worker *worker, struct waiter *stopper)
 {
@@ -349,7 +349,7 @@ static void worker_restart(struct netd_worker *worker)
     worker_move(worker, with_next ? PHASE_CONFIGURING : PHASE_RESTARTING, READY_TIMEOUT_NS);
 }
 
-/* ---- what it says ---------------------------------------------------------------------------------------------- */
+/* ---- what it says ------------------------------------------------------------------------------------------------ */
 
 static void status_keep(struct netd_worker *worker, const struct worker_message *message)
 {
@@ -450,7 +450,7 @@ void worker_heard(struct netd_worker *worker, const struct worker_message *messa
     }
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------------ */
+/* ---- time -------------------------------------------------------------------------------------------------------- */
 
 static int64_t earlier(int64_t a_ns, int64_t b_ns)
 {
@@ -515,7 +515,7 @@ void worker_tick(struct netd_worker *worker, int64_t now_ns)
         deadline_passed(worker); /* may free it */
 }
 
-/* ---- describing ------------------------------------------------------------------------------------------------ */
+/* ---- describing -------------------------------------------------------------------------------------------------- */
 
 static enum worker_state worker_state_of(const struct netd_worker *worker)
 {

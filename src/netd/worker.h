@@ -96,7 +96,7 @@ void worker_tick(struct netd_worker *worker, int64_t now_ns);
 void worker_describe(const struct netd_worker *worker, struct ipc_worker_info *ret_info, const char **ret_text,
                      uint32_t *ret_text_length);
 
-/* ---- between worker.c and process.c ---- */
+/* ---- between worker.c and process.c ------------------------------------------------------------------------------ */
 void worker_heard(struct netd_worker *worker, const struct worker_message *message);
 void worker_ended(struct netd_worker *worker, const char *how);
 /* A process with `set`: spawned, and configured. */

@@ -76,7 +76,7 @@ static int loop_watch_forwarder(struct loop *loop, const struct forwarder *forwa
     return r < 0 ? err_set_kernel(ret_err, r, "epoll_ctl", "the descriptors") : 0;
 }
 
-/* ---- control ------------------------------------------------------------------------------------ */
+/* ---- control ----------------------------------------------------------------------------------------------------- */
 
 static void loop_disconnect(struct loop *loop)
 {
@@ -214,7 +214,7 @@ static void loop_on_listen(struct loop *loop)
     loop->connected = loop_watch(loop, loop->control_fd, SOURCE_CONTROL, 0) == 0;
 }
 
-/* ---- packets ------------------------------------------------------------------------------------ */
+/* ---- packets ----------------------------------------------------------------------------------------------------- */
 
 static void loop_on_queue(struct loop *loop, size_t index, uint32_t events)
 {
@@ -250,7 +250,7 @@ static void loop_on_socket(struct loop *loop, size_t index, uint32_t events)
     }
 }
 
-/* ---- time --------------------------------------------------------------------------------------- */
+/* ---- time -------------------------------------------------------------------------------------------------------- */
 
 /* Status that changed is sent, but not more often than once in an interval, and not where it is the same again. */
 static void loop_report(struct loop *loop, int64_t now)
@@ -297,7 +297,7 @@ static int loop_timeout_ms(const struct loop *loop)
     return left <= 0 ? 0 : (int)(left / NSEC_PER_MSEC) + 1;
 }
 
-/* ---- the loop ----------------------------------------------------------------------------------- */
+/* ---- the loop ---------------------------------------------------------------------------------------------------- */
 
 static void loop_handle_first(struct loop *loop, const struct epoll_event *event)
 {

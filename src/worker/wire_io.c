@@ -57,7 +57,7 @@ bool wire_fits(struct wire *wire, size_t length)
     return true;
 }
 
-/* ---- setting up --------------------------------------------------------------------------------- */
+/* ---- setting up -------------------------------------------------------------------------------------------------- */
 
 static int wire_check_socket(int fd, const struct endpoint *local, struct err *ret_err)
 {
@@ -142,7 +142,7 @@ int wire_init(struct wire *ret_wire, int fd, const struct endpoint *local, const
     return 0;
 }
 
-/* ---- errors ------------------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------------------------------------ */
 
 static bool wire_is_remote_address(const struct wire *wire, const struct sockaddr_storage *address)
 {
@@ -213,7 +213,7 @@ size_t wire_errors_drain(struct wire *wire)
     return count;
 }
 
-/* ---- one datagram ------------------------------------------------------------------------------- */
+/* ---- one datagram ------------------------------------------------------------------------------------------------ */
 
 static uint8_t wire_received_tos(struct msghdr *message)
 {

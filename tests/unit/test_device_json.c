@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- documents that are right --------------------------------------------------------------------------------- */
+/* ---- documents that are right ------------------------------------------------------------------------------------ */
 
 static void defaults(void **state)
 {
@@ -124,7 +124,7 @@ static void same_meaning(void **state)
     assert_int_not_equal(a->routes[a->route_count - 1].via.family, 0);
 }
 
-/* ---- documents that are wrong --------------------------------------------------------------------------------- */
+/* ---- documents that are wrong ------------------------------------------------------------------------------------ */
 
 static void faults(void **state)
 {
@@ -451,7 +451,7 @@ static void faults_beyond_the_list(void **state)
     buf_done(&text);
 }
 
-/* ---- routes and workers by themselves ------------------------------------------------------------------------- */
+/* ---- routes and workers by themselves ---------------------------------------------------------------------------- */
 
 static void routes_alone(void **state)
 {

@@ -35,7 +35,7 @@ static struct net_ns *ns;
         }                                                                                                              \
     } while (0)
 
-/* ---- the namespace --------------------------------------------------------------------------------------- */
+/* ---- the namespace ----------------------------------------------------------------------------------------------- */
 
 static int make_bridge(const char *name)
 {
@@ -83,7 +83,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- steps as netd carries them out ---------------------------------------------------------------------- */
+/* ---- steps as netd carries them out ------------------------------------------------------------------------------ */
 
 #define HELD_MAX 16
 static struct held {
@@ -175,7 +175,7 @@ static int real_apply(const struct step *step, struct err *err)
     }
 }
 
-/* ---- side by side ---------------------------------------------------------------------------------------- */
+/* ---- side by side ------------------------------------------------------------------------------------------------ */
 
 static void compare_addresses(const char *line, const struct observed_link *real, const struct observed_link *fake)
 {
@@ -344,7 +344,7 @@ static void test_script_unattached(void **state)
     run_script(SCRIPT_UNATTACHED, ARRAY_SIZE(SCRIPT_UNATTACHED));
 }
 
-/* ---- what a script cannot say ---------------------------------------------------------------------------- */
+/* ---- what a script cannot say ------------------------------------------------------------------------------------ */
 
 static void apply_line(const char *text)
 {
@@ -584,7 +584,7 @@ static void test_events(void **state)
     close(fd);
 }
 
-/* ---- many, and in motion --------------------------------------------------------------------------------- */
+/* ---- many, and in motion ----------------------------------------------------------------------------------------- */
 
 static void test_many(void **state)
 {
@@ -687,7 +687,7 @@ static void test_churn(void **state)
     assert_true(whole > 0);
 }
 
-/* ---- netns ----------------------------------------------------------------------------------------------- */
+/* ---- netns ------------------------------------------------------------------------------------------------------- */
 
 static bool make_netns(const char *path)
 {

@@ -2,7 +2,7 @@
 /* The real tunwright-netd and a worker that is not ours: supervision, and who survives whom. */
 #include "netd_fixture.h"
 
-/* ---- workers --------------------------------------------------------------------------------------------------- */
+/* ---- workers ----------------------------------------------------------------------------------------------------- */
 
 static void worker_life(void **state)
 {
@@ -159,7 +159,7 @@ static void chatty_worker(void **state)
     assert_string_equal(status, "{\"i\": 399}");
 }
 
-/* ---- who survives whom ----------------------------------------------------------------------------------------- */
+/* ---- who survives whom ------------------------------------------------------------------------------------------- */
 
 static void netd_killed(void **state)
 {

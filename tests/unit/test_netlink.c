@@ -17,7 +17,7 @@
 #define SEQUENCE 7
 #define PORT     4242
 
-/* ---- walk ------------------------------------------------------------------------------------------------ */
+/* ---- walk -------------------------------------------------------------------------------------------------------- */
 
 struct pile {
     _Alignas(struct nlmsghdr) unsigned char bytes[2048];
@@ -175,7 +175,7 @@ static void test_walk_malformed(void **state)
     }
 }
 
-/* ---- attributes ------------------------------------------------------------------------------------------ */
+/* ---- attributes -------------------------------------------------------------------------------------------------- */
 
 static void test_attributes(void **state)
 {
@@ -206,7 +206,7 @@ static void test_attributes(void **state)
     assert_null(table[IFLA_MTU]);
 }
 
-/* ---- links ----------------------------------------------------------------------------------------------- */
+/* ---- links ------------------------------------------------------------------------------------------------------- */
 
 static int parse_alias(const char *alias, struct link_info *info)
 {
@@ -268,7 +268,7 @@ static void test_link_refused(void **state)
     assert_int_equal(net_link_parse(nlh, &info), -EBADMSG);
 }
 
-/* ---- addresses ------------------------------------------------------------------------------------------- */
+/* ---- addresses --------------------------------------------------------------------------------------------------- */
 
 struct address_case {
     const char *address;
@@ -346,7 +346,7 @@ static void test_address_parse(void **state)
     assert_true(info.address.tentative && info.address.failed);
 }
 
-/* ---- routes ---------------------------------------------------------------------------------------------- */
+/* ---- routes ------------------------------------------------------------------------------------------------------ */
 
 static struct nlmsghdr *route_start(struct netlink_message *message, const struct rtmsg *head)
 {

@@ -54,7 +54,7 @@ struct program {
     size_t answer_length;
 };
 
-/* ---- the program -------------------------------------------------------------------------------- */
+/* ---- the program ------------------------------------------------------------------------------------------------- */
 
 static void program_execute(int control, int listening)
 {
@@ -155,7 +155,7 @@ static void program_exits_with(struct program *p, int wanted)
     fail_msg("the worker did not exit");
 }
 
-/* ---- control ------------------------------------------------------------------------------------ */
+/* ---- control ----------------------------------------------------------------------------------------------------- */
 
 static void control_tell(const struct program *p, const char *text, size_t length, const int *fds, size_t fd_count)
 {
@@ -232,7 +232,7 @@ static void configure_with(struct program *p, const char *config, const char *an
     answer_begins_with(p, answer);
 }
 
-/* ---- packets ------------------------------------------------------------------------------------ */
+/* ---- packets ----------------------------------------------------------------------------------------------------- */
 
 static const uint8_t ping[] = {
     0x45, 0x00, 0x00, 0x20, 0x00, 0x07, 0x40, 0x00, 0x40, 0x01, 0x00, 0x00, 192, 168, 3,   11,
@@ -294,7 +294,7 @@ static void counter_becomes(const uint64_t *value, uint64_t wanted)
     assert_int_equal(counter(value), wanted);
 }
 
-/* ---- all types ---------------------------------------------------------------------------------- */
+/* ---- all types --------------------------------------------------------------------------------------------------- */
 
 static void echo_answers_and_counts(void **state)
 {
@@ -343,7 +343,7 @@ static void sigterm_ends_it_and_a_terminal_does_not(void **state)
     program_exits_with(p, 0);
 }
 
-/* ---- configuration ------------------------------------------------------------------------------ */
+/* ---- configuration ----------------------------------------------------------------------------------------------- */
 
 static int open_descriptors(pid_t pid)
 {
@@ -419,7 +419,7 @@ static void configuring_again_loses_and_leaks_nothing(void **state)
     assert_int_equal(open_descriptors(p->pid), before);
 }
 
-/* ---- netd goes and comes ------------------------------------------------------------------------ */
+/* ---- netd goes and comes ----------------------------------------------------------------------------------------- */
 
 static void attach(struct program *p)
 {
@@ -498,7 +498,7 @@ static void a_deleted_device_is_told_and_not_polled(void **state)
     program_exits_with(p, 0);
 }
 
-/* ---- udp ---------------------------------------------------------------------------------------- */
+/* ---- udp --------------------------------------------------------------------------------------------------------- */
 
 /* A socket on loopback that tells the TOS it hears; its address as text. */
 static int udp_socket(int family, struct sockaddr_storage *ret_address, char ret_text[static ENDPOINT_TEXT_SIZE])
