@@ -5,9 +5,9 @@
  *     udp_flood receive ADDRESS PORT SECONDS
  *     udp_flood send    ADDRESS PORT SECONDS
  *
- * A packet is 64 bytes as IPv4 sees it: 20 of IP, 8 of UDP and 36 of payload, which begins with a serial number. The sender
- * hands the kernel as many as it takes, for SECONDS and at most PACKETS_MAX; the receiver counts for SECONDS, and measures
- * from its first packet to its last, so that it may be started early. Each prints one JSON object.
+ * A packet is 64 bytes as IPv4 sees it: 20 of IP, 8 of UDP and 36 of payload, which begins with a serial number. The
+ * sender hands the kernel as many as it takes, for SECONDS and at most PACKETS_MAX; the receiver counts for SECONDS,
+ * and measures from its first packet to its last, so that it may be started early. Each prints one JSON object.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,9 +20,9 @@
 #include <unistd.h>
 
 #define PAYLOAD_BYTES 36
-#define BATCH 64
-#define PACKETS_MAX 100000000ULL
-#define BUFFER_BYTES (8 << 20)
+#define BATCH         64
+#define PACKETS_MAX   100000000ULL
+#define BUFFER_BYTES  (8 << 20)
 
 static int64_t now_ns(void)
 {
