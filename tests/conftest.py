@@ -66,6 +66,16 @@ def pair(net):
     return net.host("a", a), net.host("b", b)
 
 
+@pytest.fixture
+def other_workers(net):
+    """A worker directory with a program in it that is not ours: tests/system/workers/other_worker.py."""
+    directory = net.base / "workers"
+    directory.mkdir(mode=0o755)
+    shutil.copyfile(build.TREE / "tests/system/workers/other_worker.py", directory / "tunwright-worker")
+    (directory / "tunwright-worker").chmod(0o755)
+    return directory
+
+
 # ---- limits ---------------------------------------------------------------------------------------------------------
 
 class Limit:
@@ -129,6 +139,10 @@ class Results:
             file.write(f"{text} {'finished' if finished else 'running'}\n")
             file.truncate()
 
+    def pytest_sessionstart(self, session):
+        # the last line is tests/run's
+        session.config.pluginmanager.get_plugin("terminalreporter").summary_stats = lambda: None
+
     def pytest_runtest_logreport(self, report):
         if report.failed:
             self.outcomes[report.nodeid] = "failed"
@@ -153,5 +167,3 @@ def pytest_configure(config):
     path = os.environ.get("TUNWRIGHT_TEST_RESULTS")
     if path:
         config.pluginmanager.register(Results(path))
-        # tests/run has the last word
-        config.pluginmanager.get_plugin("terminalreporter").summary_stats = lambda: None

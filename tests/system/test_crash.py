@@ -14,7 +14,7 @@ from lib.waiting import until
 TUN0 = "/v1/devices/tun0"
 STATES = [
     {"name": "tun0", "kind": "tun", "mtu": 1400, "txqueuelen": 500, "addresses": ["192.168.3.11/24", "fd00:3::11/64"],
-     "routes": [{"to": "10.8.0.0/16"}, {"to": "10.18.0.0/16", "type": "blackhole"}], "labels": {"state": "A"},
+     "routes": [{"to": "10.8.0.0/16"}, {"to": "fd00:8::/48"}], "labels": {"state": "A"},
      "worker": udp("10.0.0.1", "10.0.0.2", 5000)},
     {"name": "tun0", "kind": "tun", "mtu": 1300, "txqueuelen": 700, "addresses": ["192.168.5.11/24", "10.66.0.1/32"],
      "routes": [{"to": "10.9.0.0/16", "metric": 7}, {"to": "fd00:9::/48"}], "labels": {"state": "B"},
@@ -120,3 +120,31 @@ def test_killed_in_the_midst_of_changes(host, steps, which, rounds):
         host.daemon_start()
         host.ready()
         check_whole(host, changes)
+
+
+def test_route_without_a_device_is_taken_back_after_a_crash(net, other_workers):
+    """A blackhole belongs to no device, so its device's end does not take it along, and nothing in the kernel says whose it
+    is: the daemon has to know what it was about when it was killed."""
+    host = net.host("a", worker_dir=other_workers)
+    host.device("silent0", kind="tun")
+    for path in ("/v1/devices/silent0", "/v1/devices/silent1"):
+        change = threading.Thread(target=broken_off, args=(host, path), daemon=True)
+        change.start()
+        # its worker never answers: the change stands still behind the route
+        until(lambda: host.namespace.routes(dst="10.18.0.0/16"), 10, "the blackhole")
+        host.kill9("tunwrightd")
+        change.join(10)
+        host.daemon_start()
+        host.ready()
+        until(lambda: not host.worker_pids(), 10, "no worker of a change that was never acknowledged")
+        until(lambda: not host.namespace.routes(dst="10.18.0.0/16"), 10, "no route of a change that was never acknowledged")
+        assert [d["name"] for d in host.get("/v1/devices")["items"]] == ["silent0"]
+        assert host.get("/v1/devices/silent0")["routes"] == [] and host.namespace.link("silent1") is None
+
+
+def broken_off(host, path):
+    try:
+        host.api("PUT", path, {"kind": "tun", "routes": [{"to": "10.18.0.0/16", "type": "blackhole"}],
+                               "worker": {"type": "monitor"}})
+    except (OSError, http.client.HTTPException):
+        pass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker is any program that speaks the contract: here one in Python (workers/other_worker.py), against ours."""
 
-import pathlib
-import shutil
 import stat
 
 import pytest
@@ -11,25 +9,15 @@ from lib.network import process_is_alive
 from lib.topology import tunnel, udp
 from lib.waiting import until
 
-WORKER = pathlib.Path(__file__).parent / "workers" / "other_worker.py"
 TUN0 = "/v1/devices/tun0"
 
 
 @pytest.fixture
-def worker_dir(net):
-    directory = net.base / "workers"
-    directory.mkdir(mode=0o755)
-    shutil.copyfile(WORKER, directory / "tunwright-worker")
-    (directory / "tunwright-worker").chmod(0o755)
-    return directory
-
-
-@pytest.fixture
-def hosts(net, worker_dir):
+def hosts(net, other_workers):
     """`a` has the worker in Python, `b` has ours."""
     a, b = net.namespace("a"), net.namespace("b")
     net.veth(a, ["10.0.0.1/24", "fd00:a::1/64"], b, ["10.0.0.2/24", "fd00:a::2/64"])
-    return net.host("a", a, worker_dir=worker_dir), net.host("b", b)
+    return net.host("a", a, worker_dir=other_workers), net.host("b", b)
 
 
 def test_tunnel_between_theirs_and_ours(hosts):
@@ -65,8 +53,8 @@ def test_attaches_to_the_next_netd(hosts):
     until(lambda: not process_is_alive(pid), 5, "the worker's end")
 
 
-def test_largest_counters_are_printed_in_full(net, worker_dir):
-    host = net.host("a", worker_dir=worker_dir)
+def test_largest_counters_are_printed_in_full(net, other_workers):
+    host = net.host("a", worker_dir=other_workers)
     host.device("counts0", kind="tun", up=False, worker={"type": "monitor"})
     most = 2 ** 64 - 1
     text = host.api("GET", "/v1/devices/counts0/counters").expect(200).body.decode()
@@ -85,8 +73,8 @@ def test_largest_counters_are_printed_in_full(net, worker_dir):
 
 
 @pytest.mark.parametrize("name,said", [("refuses0", "does not like"), ("dies0", "7")])
-def test_worker_that_does_not_come_up_changes_nothing(net, worker_dir, name, said):
-    host = net.host("a", worker_dir=worker_dir)
+def test_worker_that_does_not_come_up_changes_nothing(net, other_workers, name, said):
+    host = net.host("a", worker_dir=other_workers)
     answer = host.api("PUT", f"/v1/devices/{name}", {"kind": "tun", "worker": {"type": "monitor"}})
     assert said in answer.problem(422, "worker_failed")["detail"]
     assert host.namespace.link(name) is None and not host.worker_pids()
@@ -97,8 +85,8 @@ def test_worker_that_does_not_come_up_changes_nothing(net, worker_dir, name, sai
     assert host.get(f"/v1/devices/{name}")["worker"] is None and not host.worker_pids()
 
 
-def test_worker_that_never_answers_is_given_up(net, worker_dir):
-    host = net.host("a", worker_dir=worker_dir)
+def test_worker_that_never_answers_is_given_up(net, other_workers):
+    host = net.host("a", worker_dir=other_workers)
     host.device("tun1", kind="tun")
     host.api("PUT", "/v1/devices/silent0", {"kind": "tun", "worker": {"type": "monitor"}}).problem(422, "worker_failed")
     assert host.namespace.link("silent0") is None
@@ -115,19 +103,19 @@ def test_refused_configuration_leaves_the_earlier_in_force(hosts):
     assert a.namespace.ping("192.168.3.1", count=3).received == 3
 
 
-def test_program_that_others_may_write_is_not_run(net, worker_dir):
-    (worker_dir / "tunwright-worker").chmod(0o777)
-    host = net.host("a", worker_dir=worker_dir)
+def test_program_that_others_may_write_is_not_run(net, other_workers):
+    (other_workers / "tunwright-worker").chmod(0o777)
+    host = net.host("a", worker_dir=other_workers)
     answer = host.api("PUT", TUN0, {"kind": "tun", "worker": {"type": "monitor"}})
     answer.problem(422, answer.json["code"])
     assert answer.json["code"] in ("worker_failed", "kernel_refused") and not host.worker_pids()
-    mode = stat.S_IMODE((worker_dir / "tunwright-worker").stat().st_mode)
+    mode = stat.S_IMODE((other_workers / "tunwright-worker").stat().st_mode)
     assert mode == 0o777 and host.namespace.link("tun0") is None
 
 
-def test_program_that_is_a_link_is_not_run(net, worker_dir):
-    (worker_dir / "tunwright-worker").rename(worker_dir / "elsewhere")
-    (worker_dir / "tunwright-worker").symlink_to("elsewhere")
-    host = net.host("a", worker_dir=worker_dir)
+def test_program_that_is_a_link_is_not_run(net, other_workers):
+    (other_workers / "tunwright-worker").rename(other_workers / "elsewhere")
+    (other_workers / "tunwright-worker").symlink_to("elsewhere")
+    host = net.host("a", worker_dir=other_workers)
     answer = host.api("PUT", TUN0, {"kind": "tun", "worker": {"type": "monitor"}})
     assert answer.status == 422 and not host.worker_pids(), answer
