@@ -18,3 +18,12 @@ CREATE TABLE device (
     changed_ns INTEGER NOT NULL,
     document   TEXT    NOT NULL CHECK (document GLOB '{*}')
 ) STRICT;
+
+-- Changes that are under way and may leave something in the kernel that nothing there tells to be ours: routes without a
+-- device. A row is there from before the change's first step until it is committed or undone; one that is there at the
+-- start says that the daemon was killed in between.
+CREATE TABLE attempt (
+    uuid     TEXT NOT NULL PRIMARY KEY CHECK (length(uuid) = 36),
+    name     TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 15),
+    document TEXT NOT NULL CHECK (document GLOB '{*}')
+) STRICT;

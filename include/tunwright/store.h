@@ -41,6 +41,13 @@ int store_devices_load(struct store *store, struct stored_device **ret_devices, 
 int store_begin(struct store *store, struct err *ret_err);
 int store_device_put(struct store *store, const struct stored_device *device, struct err *ret_err);
 int store_device_delete(struct store *store, const char *name, struct err *ret_err);
+/* A change that is about to begin, kept by its device's uuid until it is committed or undone: what it adds may outlive a crash
+ * without anything in the kernel that says whose it is. Both belong between store_begin and store_commit; deleting what is
+ * not there is 0. */
+int store_attempt_put(struct store *store, const struct uuid *uuid, const struct device *device, struct err *ret_err);
+int store_attempt_delete(struct store *store, const struct uuid *uuid, struct err *ret_err);
+/* Those that a crash left: of each, uuid and device. As store_devices_load otherwise. */
+int store_attempts_load(struct store *store, struct stored_device **ret_attempts, size_t *ret_count, struct err *ret_err);
 int store_commit(struct store *store, struct err *ret_err);
 void store_rollback(struct store *store);
 

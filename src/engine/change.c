@@ -6,7 +6,8 @@
  * the same way back: the kernel converges to the document of before, and the transaction is rolled back.
  *
  * Where even that fails, because netd died meanwhile, what may have been left behind is remembered: as `tried` of the
- * device, or as a ghost where there is no device. The next resync deals with it.
+ * device, or as a ghost where there is no device. The next resync deals with it. A crash of ours is the same case: what
+ * could not be found by its mark then is written down before the first step (attempt_announce).
  */
 #include "state.h"
 
@@ -197,6 +198,45 @@ static int attempt_store_failed(struct attempt *attempt, int error, const struct
     return attempt_fail(attempt, error, err);
 }
 
+/* Whether it adds a route that belongs to no device. Devices carry our mark, and take their own routes and addresses with
+ * them; such a route could not be told from anybody else's after a crash. */
+static bool attempt_adds_unattached(const struct attempt *attempt)
+{
+    const struct device *next = attempt->next ? attempt->next->device : NULL;
+    const struct device *current = attempt->current ? attempt->current->document->device : NULL;
+
+    for (size_t i = 0; next && i < next->route_count; i++) {
+        bool known = !route_is_unattached(&next->routes[i]);
+
+        for (size_t j = 0; current && !known && j < current->route_count; j++)
+            known = route_equal(&next->routes[i], &current->routes[j]);
+        if (!known)
+            return true;
+    }
+    return false;
+}
+
+/* Says what is going to be done before it is, in a transaction of its own: whoever starts after a crash reads it. */
+static int attempt_announce(struct attempt *attempt)
+{
+    struct store *store = attempt->engine->store;
+    struct err err = {0};
+    int r;
+
+    if (!attempt_adds_unattached(attempt))
+        return 0;
+    r = store_begin(store, &err);
+    if (r == 0)
+        r = store_attempt_put(store, &attempt->uuid, attempt->next->device, &err);
+    if (r == 0)
+        r = store_commit(store, &err);
+    if (r < 0) {
+        store_rollback(store);
+        return attempt_store_failed(attempt, r, &err);
+    }
+    return 0;
+}
+
 static int attempt_store(struct attempt *attempt)
 {
     struct store *store = attempt->engine->store;
@@ -205,6 +245,9 @@ static int attempt_store(struct attempt *attempt)
 
     if (!attempt->writes)
         return 0;
+    r = attempt_announce(attempt);
+    if (r < 0)
+        return r;
     r = store_begin(store, &err);
     if (r < 0)
         return attempt_store_failed(attempt, r, &err);
@@ -212,6 +255,8 @@ static int attempt_store(struct attempt *attempt)
         r = store_device_put(store, &attempt->candidate->view.stored, &err);
     else
         r = store_device_delete(store, tracked_name(attempt->current), &err);
+    if (r == 0)
+        r = store_attempt_delete(store, &attempt->uuid, &err);
     if (r < 0) {
         store_rollback(store);
         return attempt_store_failed(attempt, r, &err);
@@ -263,6 +308,8 @@ static void attempt_roll_back(struct attempt *attempt)
         err_list_add(&attempt->change->errors, err.code, err.pointer, "rolling back failed as well: %s", err.message);
         if (error_is_absence(r, &err))
             engine_note_connection(engine, false);
+    } else {
+        engine_forget_attempt(engine, &attempt->uuid);
     }
     if (!attempt->current)
         return;

@@ -197,6 +197,47 @@ static int engine_load(struct engine *engine, struct stored_device *stored, size
     return 0;
 }
 
+/* One change that a crash broke off: of a device that is there, or of one that never came to be. Takes the document out of
+ * `attempt`. */
+static int engine_load_attempt(struct engine *engine, struct stored_device *attempt, struct err *ret_err)
+{
+    void *ghosts = engine->ghosts;
+    struct document *tried = document_new(attempt->device);
+
+    attempt->device = NULL;
+    if (!tried)
+        return err_no_memory(ret_err);
+    for (size_t i = 0; i < engine->device_count; i++) {
+        if (uuid_equal(&engine->devices[i]->view.stored.uuid, &attempt->uuid)) {
+            engine->devices[i]->tried = tried;
+            return 0;
+        }
+    }
+    if (array_grow(&ghosts, &engine->ghost_capacity, engine->ghost_count, sizeof(*engine->ghosts)) < 0) {
+        document_release(tried);
+        return err_no_memory(ret_err);
+    }
+    engine->ghosts = ghosts;
+    engine->ghosts[engine->ghost_count++] = (struct ghost){.uuid = attempt->uuid, .tried = tried};
+    return 0;
+}
+
+static int engine_load_attempts(struct engine *engine, struct err *ret_err)
+{
+    struct stored_device *attempts = NULL;
+    size_t count = 0;
+    int r = store_attempts_load(engine->store, &attempts, &count, ret_err);
+
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        log_warning("%s: the daemon was killed during a change of it", attempts[i].device->name);
+        r = engine_load_attempt(engine, &attempts[i], ret_err);
+    }
+    for (size_t i = 0; i < count; i++)
+        stored_device_done(&attempts[i]);
+    free(attempts);
+    return r;
+}
+
 static int engine_load_stored(struct engine *engine, struct err *ret_err)
 {
     struct stored_device *stored = NULL;
@@ -209,6 +250,8 @@ static int engine_load_stored(struct engine *engine, struct err *ret_err)
     for (size_t i = 0; i < count; i++)
         stored_device_done(&stored[i]);
     free(stored);
+    if (r == 0)
+        r = engine_load_attempts(engine, ret_err);
     if (r == 0) {
         engine->snapshot = snapshot_new(engine);
         if (!engine->snapshot)

@@ -53,8 +53,27 @@ static struct converge_item ghost_item(const struct ghost *ghost)
     };
 }
 
+/* Where this fails, the row says after the next start what is no longer so, and one look finds nothing to do. */
+void engine_forget_attempt(struct engine *engine, const struct uuid *uuid)
+{
+    if (store_begin(engine->store, NULL) < 0)
+        return;
+    if (store_attempt_delete(engine->store, uuid, NULL) < 0 || store_commit(engine->store, NULL) < 0)
+        store_rollback(engine->store);
+}
+
+static void tried_drop(struct engine *engine, struct tracked *tracked)
+{
+    if (!tracked->tried)
+        return;
+    engine_forget_attempt(engine, &tracked->view.stored.uuid);
+    document_release(tracked->tried);
+    tracked->tried = NULL;
+}
+
 static void ghost_drop(struct engine *engine, size_t place)
 {
+    engine_forget_attempt(engine, &engine->ghosts[place].uuid);
     document_release(engine->ghosts[place].tried);
     engine->ghosts[place] = engine->ghosts[--engine->ghost_count];
 }
@@ -173,12 +192,11 @@ static int resync_converge(struct engine *engine, struct resync *resync, struct 
 void engine_finish(struct engine *engine, struct tracked *tracked, const struct converge_item *item,
                    const struct plan_index *index)
 {
-    bool was_failed = tracked->view.state == STATE_FAILED;
+    bool was_failed = tracked->view.state == STATE_FAILED || tracked->view.state == STATE_CONFLICT;
 
     if (item->error == 0 && !item->differs) {
         tracked->retry_ns = tracked->backoff_ns = 0;
-        document_release(tracked->tried);
-        tracked->tried = NULL;
+        tried_drop(engine, tracked);
     } else if (item->error < 0 && !item->held) {
         engine_back_off(engine, tracked);
         if (!was_failed)
@@ -311,7 +329,6 @@ int engine_settle(struct engine *engine, const char *name, struct err *ret_err)
     engine_finish_unseen(engine, engine->devices[place], &item);
     if (r < 0)
         return r;
-    document_release(engine->devices[place]->tried);
-    engine->devices[place]->tried = NULL;
+    tried_drop(engine, engine->devices[place]);
     return 0;
 }

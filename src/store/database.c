@@ -27,6 +27,10 @@ static const char *const statement_text[] = {
                              " created_ns = excluded.created_ns, changed_ns = excluded.changed_ns,"
                              " document = excluded.document",
     [STATEMENT_DEVICE_DELETE] = "DELETE FROM device WHERE name = ?1",
+    [STATEMENT_ATTEMPTS] = "SELECT name, uuid, 0, 0, 0, document FROM attempt ORDER BY name",
+    [STATEMENT_ATTEMPT_PUT] = "INSERT INTO attempt (uuid, name, document) VALUES (?1, ?2, ?3)"
+                              " ON CONFLICT (uuid) DO UPDATE SET name = excluded.name, document = excluded.document",
+    [STATEMENT_ATTEMPT_DELETE] = "DELETE FROM attempt WHERE uuid = ?1",
 };
 _Static_assert(ARRAY_SIZE(statement_text) == STATEMENT_N, "each statement has its text");
 

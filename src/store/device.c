@@ -48,9 +48,10 @@ static int row_read(sqlite3_stmt *row, struct stored_device *ret_stored, struct 
     return r;
 }
 
-int store_devices_load(struct store *store, struct stored_device **ret_devices, size_t *ret_count, struct err *ret_err)
+static int rows_load(struct store *store, enum store_statement which, struct stored_device **ret_devices,
+                     size_t *ret_count, struct err *ret_err)
 {
-    sqlite3_stmt *rows = store->statements[STATEMENT_DEVICES];
+    sqlite3_stmt *rows = store->statements[which];
     struct stored_device *devices = NULL;
     size_t count = 0, capacity = 0;
     int result, r = 0;
@@ -81,6 +82,17 @@ int store_devices_load(struct store *store, struct stored_device **ret_devices, 
     *ret_devices = devices;
     *ret_count = count;
     return 0;
+}
+
+int store_devices_load(struct store *store, struct stored_device **ret_devices, size_t *ret_count, struct err *ret_err)
+{
+    return rows_load(store, STATEMENT_DEVICES, ret_devices, ret_count, ret_err);
+}
+
+int store_attempts_load(struct store *store, struct stored_device **ret_attempts, size_t *ret_count,
+                        struct err *ret_err)
+{
+    return rows_load(store, STATEMENT_ATTEMPTS, ret_attempts, ret_count, ret_err);
 }
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
@@ -155,6 +167,50 @@ int store_device_delete(struct store *store, const char *name, struct err *ret_e
     sqlite3_clear_bindings(statement);
     if (r == 0 && sqlite3_changes(store->db) == 0)
         r = err_set(ret_err, -ENOENT, ERR_NOT_FOUND, "", "there is no stored device %s", name);
+    return r;
+}
+
+int store_attempt_put(struct store *store, const struct uuid *uuid, const struct device *device, struct err *ret_err)
+{
+    sqlite3_stmt *statement = store->statements[STATEMENT_ATTEMPT_PUT];
+    CLEANUP(text_done) char *document = NULL;
+    char text[UUID_TEXT_SIZE];
+    int result, r;
+
+    r = transaction_require(store, ret_err);
+    if (r < 0)
+        return r;
+    document = device_print(device);
+    if (!document)
+        return err_no_memory(ret_err);
+    result = sqlite3_bind_text(statement, 1, uuid_print(uuid, text), -1, SQLITE_STATIC);
+    if (result == SQLITE_OK)
+        result = sqlite3_bind_text(statement, 2, device->name, -1, SQLITE_STATIC);
+    if (result == SQLITE_OK)
+        result = sqlite3_bind_text(statement, 3, document, -1, SQLITE_STATIC);
+    if (result == SQLITE_OK)
+        r = database_step(store, STATEMENT_ATTEMPT_PUT, ret_err, "store what is about to be done");
+    else
+        r = database_error(store->db, result, ret_err, "store what is about to be done");
+    sqlite3_clear_bindings(statement);
+    return r;
+}
+
+int store_attempt_delete(struct store *store, const struct uuid *uuid, struct err *ret_err)
+{
+    sqlite3_stmt *statement = store->statements[STATEMENT_ATTEMPT_DELETE];
+    char text[UUID_TEXT_SIZE];
+    int result, r;
+
+    r = transaction_require(store, ret_err);
+    if (r < 0)
+        return r;
+    result = sqlite3_bind_text(statement, 1, uuid_print(uuid, text), -1, SQLITE_STATIC);
+    if (result == SQLITE_OK)
+        r = database_step(store, STATEMENT_ATTEMPT_DELETE, ret_err, "forget what was done");
+    else
+        r = database_error(store->db, result, ret_err, "forget what was done");
+    sqlite3_clear_bindings(statement);
     return r;
 }
 

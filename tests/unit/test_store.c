@@ -330,6 +330,51 @@ static void test_row_no_longer_valid(void **state)
     store_close(store);
 }
 
+/* ---- changes under way -------------------------------------------------------------------------------------------- */
+
+static void test_attempts(void **state)
+{
+    const struct place *place = *state;
+    struct store *store = store_of(place);
+    struct stored_device a = stored_of(full, 1, 1), b = stored_of("{'name':'tun0','kind':'tun'}", 2, 1), *found = NULL;
+    struct err err = {0};
+    size_t count = 1;
+
+    assert_true(store_attempt_put(store, &a.uuid, a.device, &err) < 0); /* outside of a transaction */
+    assert_true(store_attempt_delete(store, &a.uuid, &err) < 0);
+    assert_int_equal(store_begin(store, &err), 0);
+    assert_int_equal(store_attempt_put(store, &a.uuid, b.device, &err), 0);
+    assert_int_equal(store_attempt_put(store, &b.uuid, b.device, &err), 0);
+    assert_int_equal(store_attempt_put(store, &a.uuid, a.device, &err), 0); /* in the place of the first */
+    assert_int_equal(store_commit(store, &err), 0);
+    assert_int_equal(store_begin(store, &err), 0);
+    assert_int_equal(store_attempt_delete(store, &a.uuid, &err), 0);
+    store_rollback(store);
+    store_close(store);
+
+    store = store_of(place);
+    assert_int_equal(count_devices(store), 0);
+    assert_int_equal(store_attempts_load(store, &found, &count, &err), 0);
+    assert_int_equal(count, 2);
+    assert_true(uuid_equal(&found[0].uuid, &a.uuid) && device_equal(found[0].device, a.device));
+    assert_true(uuid_equal(&found[1].uuid, &b.uuid) && device_equal(found[1].device, b.device));
+    stored_device_done(&found[0]);
+    stored_device_done(&found[1]);
+    free(found);
+
+    assert_int_equal(store_begin(store, &err), 0);
+    assert_int_equal(store_attempt_delete(store, &a.uuid, &err), 0);
+    assert_int_equal(store_attempt_delete(store, &a.uuid, &err), 0); /* what is not there */
+    assert_int_equal(store_attempt_delete(store, &b.uuid, &err), 0);
+    assert_int_equal(store_commit(store, &err), 0);
+    assert_int_equal(store_attempts_load(store, &found, &count, &err), 0);
+    assert_int_equal(count, 0);
+    free(found);
+    stored_device_done(&a);
+    stored_device_done(&b);
+    store_close(store);
+}
+
 /* ---- migrations -------------------------------------------------------------------------------------------------- */
 
 static void test_migrations(void **state)
@@ -491,6 +536,7 @@ int main(void)
         TEST_IN_PLACE(test_foreign),
         cmocka_unit_test(test_no_place),
         TEST_IN_PLACE(test_row_no_longer_valid),
+        TEST_IN_PLACE(test_attempts),
         TEST_IN_PLACE(test_migrations),
         TEST_IN_PLACE(test_full),
         TEST_IN_PLACE(test_busy_and_read_only),
