@@ -124,25 +124,15 @@ static void item_note(struct converge_item *item, const struct step *step)
 }
 
 /* On a tap IPv6 looks for duplicates of a new address first, and meanwhile refuses it as the source of a route. */
-static bool source_is_tentative(const struct step *step, const struct device *device, int error)
+static int step_apply(struct kernel *kernel, const struct step *step, struct err *ret_err)
 {
-    if (step->kind != STEP_ROUTE_ADD || error != -EINVAL || step->route.source.family != AF_INET6 || !device ||
-        device->kind != DEVICE_TAP)
-        return false;
-    for (size_t i = 0; i < device->address_count; i++)
-        if (ip_addr_equal(&device->addresses[i].addr, &step->route.source))
-            return true;
-    return false;
-}
-
-static int step_apply(struct kernel *kernel, const struct step *step, const struct device *device, struct err *ret_err)
-{
+    bool may_wait = step->kind == STEP_ROUTE_ADD && step->route.source.family == AF_INET6;
     int64_t until_ns = clock_monotonic_ns() + TENTATIVE_WAIT_NS;
     int r;
 
     for (;;) {
         r = kernel->ops->apply(kernel, step, ret_err);
-        if (!source_is_tentative(step, device, r) || clock_monotonic_ns() >= until_ns)
+        if (r != -EAGAIN || !may_wait || clock_monotonic_ns() >= until_ns)
             return r;
         (void)poll(NULL, 0, TENTATIVE_POLL_MS);
     }
@@ -151,7 +141,7 @@ static int step_apply(struct kernel *kernel, const struct step *step, const stru
 static int step_carry_out(struct kernel *kernel, const struct step *step, struct converge_item *item)
 {
     struct err err = {0};
-    int r = step_apply(kernel, step, item->wanted.now, &err);
+    int r = step_apply(kernel, step, &err);
 
     if (r == 0 || step_is_moot(step, r)) {
         item_note(item, step);

@@ -147,3 +147,10 @@ def test_only_the_peer_is_heard(net, pair, kind):
         assert a.namespace.ping("192.168.3.1", count=1).received == 1
         inside.wait(lambda p: p.is_echo_reply(), 1)
     assert not [str(p) for p in inside.packets() if p.source == "1.2.3.4"]
+
+
+def test_new_ipv6_address_is_a_source_at_once(net):
+    """IPv6 looks for duplicates of an address for a second or two, and refuses it as a route's source meanwhile."""
+    host = net.host("a")
+    host.device("tap0", kind="tap", addresses=["fd00:3::11/64"], routes=[{"to": "fd00:9::/48", "source": "fd00:3::11"}])
+    assert [r["prefsrc"] for r in host.namespace.routes(dst="fd00:9::/48")] == ["fd00:3::11"]

@@ -658,7 +658,7 @@ static int tentative_apply(struct kernel *kernel, const struct step *step, struc
     (void)kernel;
     if (step->kind == STEP_ROUTE_ADD && tentative_refusals > 0) {
         tentative_refusals--;
-        return err_set_kernel(ret_err, -EINVAL, "RTM_NEWROUTE", "invalid source address");
+        return err_set_kernel(ret_err, -EAGAIN, "RTM_NEWROUTE", "the kernel still looks for duplicates");
     }
     return tentative_fake->kernel.ops->apply(&tentative_fake->kernel, step, ret_err);
 }
@@ -690,7 +690,7 @@ static void test_tentative_source(void **state)
     assert_int_equal(converge(&kernel, &item, 1, CONVERGE_ATOMIC, &observed, NULL), 0);
     assert_int_equal(tentative_refusals, 0);
 
-    tentative_refusals = 1; /* an address that it does not have will not come of waiting */
+    /* an address that it does not have will not come of waiting */
     item = (struct converge_item){.wanted = wanted_of(elsewhere, tap, 1)};
     lead(tentative_fake, NULL, tap);
     assert_int_equal(converge_look(&kernel, &item, 1, &observed, NULL), 0);
