@@ -282,6 +282,12 @@ static void remember_remains(struct attempt *attempt)
     engine_resync_by(engine, clock_monotonic_ns() + RETRY_FIRST_NS);
 }
 
+/* Whether a step was carried out, or may have been: netd died over it. */
+static bool attempt_touched_kernel(const struct attempt *attempt)
+{
+    return attempt->item.applied > 0 || error_is_absence(attempt->item.error, &attempt->item.err);
+}
+
 /* The kernel as it was before, as well as that goes. The same plan in the other direction. */
 static void attempt_roll_back(struct attempt *attempt)
 {
@@ -294,13 +300,15 @@ static void attempt_roll_back(struct attempt *attempt)
         .wanted = {.uuid = attempt->uuid, .name = next->name, .netns = next->netns, .now = current, .before = &tried},
         .worker_replaced = attempt->item.worker_replaced,
     };
+    bool touched = attempt_touched_kernel(attempt);
     struct err err = {0};
-    int r;
+    int r = 0;
 
     if (current && !attempt->item.recreated)
         tried.queues = current->queues; /* not even begun: the device is the one it was */
-    r = converge_look(engine->kernel, &back, 1, &attempt->look, &err);
-    if (r == 0)
+    if (touched)
+        r = converge_look(engine->kernel, &back, 1, &attempt->look, &err);
+    if (touched && r == 0)
         r = converge(engine->kernel, &back, 1, CONVERGE_ATOMIC, &attempt->look, &err);
     if (r < 0) {
         remember_remains(attempt);
@@ -313,7 +321,7 @@ static void attempt_roll_back(struct attempt *attempt)
     }
     if (!attempt->current)
         return;
-    if ((r < 0 && back.error == 0) || plan_index_build(&attempt->look, &index) < 0)
+    if (!touched || (r < 0 && back.error == 0) || plan_index_build(&attempt->look, &index) < 0)
         engine_finish_unseen(engine, attempt->current, &back);
     else
         engine_finish(engine, attempt->current, &back, &index);

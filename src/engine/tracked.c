@@ -179,7 +179,8 @@ static bool state_of_item(struct tracked *tracked, const struct converge_item *i
     struct err reason;
 
     if (item->error < 0)
-        return tracked_set_state(tracked, STATE_FAILED, &item->err);
+        return tracked_set_state(tracked, item->err.code == ERR_FOREIGN_DEVICE ? STATE_CONFLICT : STATE_FAILED,
+                                 &item->err);
     if (!item->differs)
         return state_of_worker(tracked, worker);
     if (tracked->retry_ns != 0)

@@ -100,6 +100,9 @@ def test_foreign_device_under_a_name_of_ours_at_the_start(net):
     other = host.namespace.link("tun0")
     host.start()
     status = until(lambda: host.status("tun0")["reason"] and host.status("tun0"), 10, "a reason")
-    assert status["state"] in ("conflict", "failed") and status["reason"]["code"] == "foreign_device", status
+    assert status["state"] == "conflict" and status["reason"]["code"] == "foreign_device", status
+    # nothing was done, so there is nothing to roll back and nothing to say of it
+    refused = host.api("PUT", "/v1/devices/tun0/addresses/192.168.3.12/24").problem(409, "foreign_device", "/name")
+    assert len(refused["errors"]) == 1, refused
     assert host.status("tun1")["state"] == "ready"
     assert host.namespace.link("tun0") == other

@@ -416,6 +416,12 @@ static bool is_failed(const struct snapshot *snapshot, const struct snapshot_dev
     return device && device->state == STATE_FAILED;
 }
 
+static bool is_in_conflict(const struct snapshot *snapshot, const struct snapshot_device *device)
+{
+    (void)snapshot;
+    return device && device->state == STATE_CONFLICT;
+}
+
 static bool is_cut_off(const struct snapshot *snapshot, const struct snapshot_device *device)
 {
     (void)device;
@@ -952,13 +958,18 @@ static void test_name_taken(void **state)
 {
     struct bench *bench = *state;
     struct kernel_fake *fake;
+    struct err err;
 
     assert_int_equal(put(bench, full), OUTCOME_CREATED);
     fake = bench_lock(bench);
     link_of(fake, "tun0")->ours = false;
     bench_event(bench);
     bench_unlock(bench);
-    wait_for(bench, "tun0", is_failed);
+    wait_for(bench, "tun0", is_in_conflict);
+    /* no step was taken, so there is nothing to roll back: the refusal says one thing only */
+    assert_int_equal(run(bench, address_change(CHANGE_ADDRESS_PUT, "tun0", "10.0.0.1/24"), &err), OUTCOME_FAILED);
+    assert_int_equal(err.code, ERR_FOREIGN_DEVICE);
+    wait_for(bench, "tun0", is_in_conflict);
     fake = bench_lock(bench);
     link_of(fake, "tun0")->address_count = link_of(fake, "tun0")->route_count = 0;
     strcpy(link_of(fake, "tun0")->name, "other");
