@@ -109,6 +109,7 @@ static int child_restrict(const struct netd *netd)
     struct rlimit no_core = {0, 0};
     sigset_t none;
     sigemptyset(&none);
+    setsid(); /* fd 2 may be a terminal: who has it as its own may write into what root types there (TIOCSTI) */
     signal(SIGPIPE, SIG_DFL);
     if (sigprocmask(SIG_SETMASK, &none, NULL) < 0 || setrlimit(RLIMIT_NOFILE, &netd->worker_files) < 0 ||
         setrlimit(RLIMIT_CORE, &no_core) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
@@ -116,7 +117,7 @@ static int child_restrict(const struct netd *netd)
     return 0;
 }
 
-static _Noreturn void child_run(const struct netd *netd, const char *program, int control, int listener)
+static _Noreturn void child_run(const struct netd *netd, const char *program, pid_t parent, int control, int listener)
 {
     char path[PATH_MAX + WORKER_PROGRAM_SIZE + 1];
     char sanitizers[2][1024];
@@ -145,6 +146,9 @@ static _Noreturn void child_run(const struct netd *netd, const char *program, in
         child_fail(control, "cannot become the worker's user", -error);
     if (listen(WORKER_LISTEN_FD, WORKER_BACKLOG) < 0)
         child_fail(control, "listen", errno);
+    /* a netd that began before this took the socket for a left-over: nobody would ever find us */
+    if (getppid() != parent)
+        child_fail(control, "listen", ESRCH);
     execve(path, arguments, environment);
     child_fail(control, "execve", errno);
 }
@@ -169,11 +173,12 @@ int spawn_worker(struct netd *netd, const char *program, const struct uuid *uuid
     if (result < 0)
         return err_set_kernel(ret_err, result, "fcntl", "cannot set up the worker's control socket");
 
+    pid_t self = getpid();
     pid_t pid = fork();
     if (pid < 0)
         return err_set_kernel(ret_err, -errno, "fork", "cannot start a worker");
     if (pid == 0)
-        child_run(netd, program, theirs, listener);
+        child_run(netd, program, self, theirs, listener);
     int pidfd = pidfd_open(pid, 0); /* ours to reap: the number cannot have been given to another */
     if (pidfd < 0) {
         result = err_set_kernel(ret_err, -errno, "pidfd_open", "cannot watch a worker");
