@@ -32,7 +32,6 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,17 +58,31 @@ static int socket_name_parse(const char *name, struct uuid *ret_uuid)
     return uuid_parse(text, ret_uuid);
 }
 
+/* /proc/<pid>/<name> as text. Its length; 0 where it cannot be read. */
+static size_t proc_read(pid_t pid, const char *name, char *out, size_t size)
+{
+    char path[48];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+    int fd CLEANUP(fd_done) = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? 0 : read(fd, out, size - 1);
+    if (length < 0)
+        length = 0;
+    out[length] = '\0';
+    return (size_t)length;
+}
+
 /* Before SO_PEERPIDFD: the number may have been given to another process between the worker's end and our look. So the
  * process must also be of the worker's user. */
 static int pidfd_of(const struct netd *netd, pid_t pid)
 {
-    char path[32];
-    struct stat status;
+    char text[2048];
+    unsigned uid;
     int pidfd = pidfd_open(pid, 0);
     if (pidfd < 0)
         return -errno;
-    snprintf(path, sizeof path, "/proc/%d", (int)pid);
-    if (stat(path, &status) < 0 || status.st_uid != netd->worker_user.uid) {
+    /* not by who owns /proc/<pid>: that is root where the process has made itself undumpable */
+    const char *line = proc_read(pid, "status", text, sizeof text) > 0 ? strstr(text, "\nUid:") : NULL;
+    if (!line || sscanf(line, "\nUid: %u", &uid) != 1 || uid != netd->worker_user.uid) {
         close(pidfd);
         return -ESRCH;
     }
@@ -87,7 +100,7 @@ static int peer_find(const struct netd *netd, int control, struct spawned *ret_p
     int pidfd = -1;
     size = sizeof pidfd;
     if (getsockopt(control, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0)
-        pidfd = pidfd_of(netd, peer.pid);
+        pidfd = errno == ENOPROTOOPT ? pidfd_of(netd, peer.pid) : -errno;
     if (pidfd < 0)
         return pidfd;
     *ret_process = (struct spawned){.pid = peer.pid, .pidfd = pidfd, .control = control};
@@ -176,16 +189,12 @@ static int descriptors_check(const struct worker_message *message, const int *fd
 /* CLOCK_REALTIME of a process's start, by /proc/<pid>/stat; now where that cannot be read. */
 static int64_t process_started_ns(pid_t pid)
 {
-    char path[32], text[1024];
+    char text[1024];
     unsigned long long ticks;
     struct timespec up;
     int64_t now_ns = clock_realtime_ns();
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    int fd CLEANUP(fd_done) = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    if (length <= 0 || clock_gettime(CLOCK_BOOTTIME, &up) < 0)
+    if (proc_read(pid, "stat", text, sizeof text) == 0 || clock_gettime(CLOCK_BOOTTIME, &up) < 0)
         return now_ns;
-    text[length] = '\0';
     const char *rest = strrchr(text, ')'); /* the second field is a name, and may hold anything */
     if (!rest || sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
                         &ticks) != 1)
@@ -281,7 +290,10 @@ static void candidates_wait(struct netd *netd, struct candidate *candidates, siz
         int64_t left_ms = (deadline_ns - clock_monotonic_ns()) / NSEC_PER_MSEC;
         for (size_t i = 0; i < *count; i++)
             ready[i] = (struct pollfd){.fd = candidates[i].process.control, .events = POLLIN};
-        if (left_ms <= 0 || poll(ready, *count, (int)left_ms) <= 0)
+        int answers = left_ms <= 0 ? 0 : poll(ready, *count, (int)left_ms);
+        if (answers < 0 && errno == EINTR) /* loop_hurry */
+            continue;
+        if (answers <= 0)
             break;
         for (size_t i = *count; i-- > 0;)
             if (ready[i].revents && candidate_read(netd, &candidates[i]) == 0)
