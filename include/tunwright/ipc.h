@@ -93,7 +93,7 @@ int seqpacket_send(int fd, const void *head, size_t head_length, const void *tex
  * -EMSGSIZE. 0 with *ret_length 0: end of file. */
 int seqpacket_receive(int fd, void *out, size_t size, size_t *ret_length, int *ret_fds, size_t *fd_count, int flags);
 /* Binds and listens; an old socket file of that name is removed first if nothing answers on it (-EADDRINUSE if something
- * does). `mode` is the file's. */
+ * does). `mode` is the file's, less the umask. */
 int seqpacket_listen(const char *path, uint32_t mode, int *ret_fd, struct err *ret_err);
 int seqpacket_connect(const char *path, int *ret_fd, struct err *ret_err);
 

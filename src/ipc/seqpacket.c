@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -84,6 +83,8 @@ int seqpacket_receive(int fd, void *out, size_t size, size_t *ret_length, int *r
     struct iovec part = {out, size};
     struct msghdr message = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    if (room == 0) /* then they are never open here at all */
+        message.msg_controllen = 0;
     ssize_t length;
     do
         length = recvmsg(fd, &message, flags | MSG_CMSG_CLOEXEC);
@@ -119,23 +120,6 @@ static int address_of(const char *path, struct sockaddr_un *ret_address, struct 
     return 0;
 }
 
-/* bind(2) obeys the umask. Through O_PATH, so that what is changed is the socket that was found, not what a link of
- * that name points to by now. */
-static int socket_file_set_mode(const char *path, uint32_t mode)
-{
-    int fd CLEANUP(fd_done) = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    struct stat status;
-    if (fd < 0 || fstat(fd, &status) < 0)
-        return -errno;
-    if (!S_ISSOCK(status.st_mode))
-        return -EINVAL;
-    if ((status.st_mode & 07777) == mode)
-        return 0;
-    char name[32];
-    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
-    return chmod(name, mode) < 0 ? -errno : 0;
-}
-
 /* -EADDRINUSE where somebody answers at `address`, or where it is no socket; 0 where the file was left over from
  * somebody who is gone. */
 static int socket_file_remove_stale(const struct sockaddr_un *address)
@@ -161,7 +145,8 @@ int seqpacket_listen(const char *path, uint32_t mode, int *ret_fd, struct err *r
     int fd CLEANUP(fd_done) = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return err_set_kernel(ret_err, -errno, "socket", "cannot make a socket");
-    /* the file is born with the mode that the socket has: never wider than asked for, even for a moment */
+    /* the file is born with the mode that the socket has, and is not touched again: in a directory that is somebody
+     * else's, its name may stand for another one at once */
     if (fchmod(fd, mode) < 0)
         return err_set_kernel(ret_err, -errno, "fchmod", "%s", path);
 
@@ -173,9 +158,6 @@ int seqpacket_listen(const char *path, uint32_t mode, int *ret_fd, struct err *r
     }
     if (result < 0)
         return err_set_kernel(ret_err, result, "bind", "%s", path);
-    result = socket_file_set_mode(path, mode);
-    if (result < 0)
-        return err_set_kernel(ret_err, result, "chmod", "%s", path);
     if (listen(fd, LISTEN_BACKLOG) < 0)
         return err_set_kernel(ret_err, -errno, "listen", "%s", path);
     *ret_fd = fd;

@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
@@ -273,7 +274,7 @@ static void client_ready(void *context, uint32_t events)
         client_read(client);
 }
 
-static bool peer_is_allowed(const struct netd *netd, int fd)
+static bool peer_is_allowed(struct netd *netd, int fd)
 {
     struct ucred peer;
     socklen_t size = sizeof peer;
@@ -281,8 +282,25 @@ static bool peer_is_allowed(const struct netd *netd, int fd)
         return false;
     if (peer.uid == 0 || peer.uid == netd->user.uid || peer.uid == geteuid())
         return true;
-    log_warning("uid %u, process %d, may not speak to us", peer.uid, peer.pid);
+    if (netd_may_log(netd))
+        log_warning("uid %u, process %d, may not speak to us", peer.uid, peer.pid);
     return false;
+}
+
+static int spare_open(void)
+{
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/* There is no descriptor for it. Left where it is, it would wake the loop again and again. */
+static void client_turn_away(struct netd *netd)
+{
+    if (netd_may_log(netd))
+        log_error("no descriptors left for a client");
+    fd_done(&netd->spare_fd);
+    int fd = accept4(netd->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    fd_done(&fd);
+    netd->spare_fd = spare_open();
 }
 
 static void listener_ready(void *context, uint32_t events)
@@ -292,7 +310,7 @@ static void listener_ready(void *context, uint32_t events)
     int fd CLEANUP(fd_done) = accept4(netd->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE)
-            log_error("no descriptors left for a client");
+            client_turn_away(netd);
         return;
     }
     if (!peer_is_allowed(netd, fd))
@@ -302,7 +320,8 @@ static void listener_ready(void *context, uint32_t events)
         slot++;
     struct netd_client *client = slot < NETD_CLIENTS_MAX ? calloc(1, sizeof *client) : NULL;
     if (!client) {
-        log_warning("too many clients: one was turned away");
+        if (netd_may_log(netd))
+            log_warning("too many clients: one was turned away");
         return;
     }
     client->netd = netd;
@@ -317,6 +336,7 @@ static void listener_ready(void *context, uint32_t events)
 
 int dispatch_listen(struct netd *netd, int fd)
 {
+    netd->spare_fd = spare_open();
     return watch_add(netd, &netd->listener, fd, EPOLLIN, listener_ready, netd);
 }
 

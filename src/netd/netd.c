@@ -9,12 +9,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/un.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -64,16 +66,11 @@ static int worker_dir_open(struct netd *netd, const char *path, struct err *ret_
     return netd->worker_dir_fd < 0 ? err_set_kernel(ret_err, -errno, "open", "%s", path) : 0;
 }
 
-/* The socket becomes tunwrightd's. By its inode: the name may stand for something else by now. */
-static int socket_give(int run_fd, const struct service_user *user)
+/* The socket becomes tunwrightd's. By its inode, from the kernel: the name may stand for something else by now. */
+static int socket_give(int socket_fd, const struct service_user *user)
 {
-    struct stat status;
-    int fd CLEANUP(fd_done) = openat(run_fd, "netd.sock", O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &status) < 0)
-        return -errno;
-    if (!S_ISSOCK(status.st_mode))
-        return -EINVAL;
-    return fchownat(fd, "", user->uid, user->gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+    int fd CLEANUP(fd_done) = ioctl(socket_fd, SIOCUNIXFILE);
+    return fd < 0 || fchownat(fd, "", user->uid, user->gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
 static int door_open(struct netd *netd, int run_fd, struct err *ret_err)
@@ -84,7 +81,7 @@ static int door_open(struct netd *netd, int run_fd, struct err *ret_err)
     int result = seqpacket_listen(path, 0600, &fd, ret_err);
     if (result < 0)
         return result;
-    result = socket_give(run_fd, &netd->user);
+    result = socket_give(fd, &netd->user);
     if (result < 0)
         return err_set_kernel(ret_err, result, "chown", "netd.sock");
     result = fd_set_nonblocking(fd);
@@ -109,15 +106,22 @@ static void signals_ready(void *context, uint32_t events)
     netd->quit = true;
 }
 
+/* SIGALRM does nothing but end a wait: see loop_hurry. */
+static void alarm_ignore(int signal_number)
+{
+    (void)signal_number;
+}
+
 static int signals_open(struct netd *netd, struct err *ret_err)
 {
+    static const struct sigaction alarm = {.sa_handler = alarm_ignore}; /* without SA_RESTART */
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
     signal(SIGPIPE, SIG_IGN);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+    if (sigaction(SIGALRM, &alarm, NULL) < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
         return err_set_kernel(ret_err, -errno, "sigprocmask", "cannot set up signals");
     int fd CLEANUP(fd_done) = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0)
@@ -169,6 +173,7 @@ int netd_open(struct netd *netd, const struct netd_options *options, struct err 
     int run_fd CLEANUP(fd_done) = -1;
     *netd = (struct netd){.signals.fd = -1,
                           .listener.fd = -1,
+                          .spare_fd = -1,
                           .links.fd = -1,
                           .workers_fd = -1,
                           .worker_dir_fd = -1,
@@ -194,12 +199,15 @@ int netd_open(struct netd *netd, const struct netd_options *options, struct err 
     if (result < 0)
         return result;
     /* whoever connects shall find the workers already there */
+    loop_hurry(true);
     workers_attach(netd);
+    loop_hurry(false);
     return door_open(netd, run_fd, ret_err);
 }
 
 void netd_close(struct netd *netd)
 {
+    loop_hurry(true);
     dispatch_close(netd);
     for (size_t i = netd->device_count; i-- > 0;) {
         if (netd->devices[i]->worker)
@@ -210,6 +218,7 @@ void netd_close(struct netd *netd)
     watch_close(netd, &netd->signals);
     watch_close(netd, &netd->links);
     net_ns_close(netd->own_ns);
+    fd_done(&netd->spare_fd);
     fd_done(&netd->workers_fd);
     fd_done(&netd->worker_dir_fd);
     fd_done(&netd->epoll_fd);

@@ -30,6 +30,7 @@ struct netd {
     bool quit;
     struct watch signals;
     struct watch listener;
+    int spare_fd;       /* given up to accept, and so to turn away, a client when there are no others */
     struct watch links; /* netlink events of our own netns */
 
     int workers_fd; /* <run-dir>/workers */
@@ -66,6 +67,11 @@ int watch_add(struct netd *netd, struct watch *watch, int fd, uint32_t events, v
 void watch_set(struct netd *netd, struct watch *watch, uint32_t events);
 void watch_remove(struct netd *netd, struct watch *watch);
 void watch_close(struct netd *netd, struct watch *watch); /* watch_remove, and close(2) */
+
+/* While it is on, no wait of this process is longer than a fraction of a second. What a peer has sent along with a
+ * packet is closed here, by us or by the kernel, and a socket with SO_LINGER makes whoever closes it last wait as long
+ * as its owner has chosen. A signal ends that wait. */
+void loop_hurry(bool on);
 
 /* Whether one more line about refused requests may be logged. */
 bool netd_may_log(struct netd *netd);

@@ -33,11 +33,12 @@ static bool control_read(struct netd_worker *worker)
         watch_close(worker->netd, &worker->control);
         return false;
     }
-    if (result < 0 && result != -EMSGSIZE) {
+    if (result < 0) {
+        /* -EMSGSIZE: too long, or with descriptors. No worker in its right mind says more, and each costs us time */
         watch_close(worker->netd, &worker->control);
         return false;
     }
-    if (result < 0 || worker_message_parse(packet, length, &message) < 0) {
+    if (worker_message_parse(packet, length, &message) < 0) {
         if (netd_may_log(worker->netd))
             log_warning("%s: its worker said what cannot be understood", worker->device->key.name);
         return true;
@@ -50,6 +51,8 @@ static void control_ready(void *context, uint32_t events)
 {
     struct netd_worker *worker = context;
     (void)events;
+    if (worker->resume_ns) /* it has hung up, and what it said before that waits like all the rest */
+        return;
     if (!rate_limit_permits(&worker->messages, clock_monotonic_ns())) {
         process_listen(worker, false); /* it talks too much: let it wait */
         return;
@@ -62,7 +65,8 @@ static void control_ready(void *context, uint32_t events)
 void process_listen(struct netd_worker *worker, bool on)
 {
     worker->resume_ns = on ? 0 : clock_monotonic_ns() + 100 * NSEC_PER_MSEC;
-    watch_set(worker->netd, &worker->control, on ? EPOLLIN : 0);
+    /* a hang-up is told even to whom asks for nothing: once, and not all the time */
+    watch_set(worker->netd, &worker->control, on ? EPOLLIN : EPOLLONESHOT);
 }
 
 /* "exited with status 1", "was killed by signal 9 (Killed)" */

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -47,11 +48,33 @@ static inline void test_worker_say(const char *text)
     seqpacket_send(WORKER_CONTROL_FD, text, strlen(text), NULL, 0, NULL, 0, 0);
 }
 
-/* Does what the configuration says: {"fail"}, {"mute"}, {"exit"}, {"crash"}, or works; "slow" to attach. */
+/* Sends a descriptor whose last close(2) takes 30 s, and keeps none. Returns whether it could. */
+static inline bool lingering_send(int to)
+{
+    static char full[65536];
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct linger patience = {.l_onoff = 1, .l_linger = 30};
+    socklen_t size = sizeof any;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd CLEANUP(fd_done) = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (listen(listener, 1) < 0 || getsockname(listener, (struct sockaddr *)&any, &size) < 0)
+        return false;
+    any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (connect(fd, (struct sockaddr *)&any, size) < 0 || fd_set_nonblocking(fd) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &patience, sizeof patience) < 0)
+        return false;
+    while (send(fd, full, sizeof full, MSG_NOSIGNAL) > 0)
+        ; /* nobody reads it: the listener stays open, and never accepts */
+    return seqpacket_send(to, "status\n{}", 9, NULL, 0, &fd, 1, 0) == 0;
+}
+
+/* Does what the configuration says: {"fail"}, {"mute"}, {"exit"}, {"crash"}, or works, and
+ * then does what else it says. */
 static inline void test_worker_configured(struct test_worker *worker)
 {
     char text[128];
     worker->packet[worker->length] = '\0';
+    bool quit = strstr(worker->packet, "hang up");
     if (strstr(worker->packet, "fail")) {
         test_worker_say("failed\n{\"detail\": \"it was told to\"}");
         return;
@@ -69,11 +92,15 @@ static inline void test_worker_configured(struct test_worker *worker)
     test_worker_say(text);
     if (strstr(worker->packet, "crash"))
         _exit(5);
+    if (strstr(worker->packet, "linger"))
+        lingering_send(WORKER_CONTROL_FD);
     if (strstr(worker->packet, "chat"))
         for (int i = 0; i < 400; i++) {
             snprintf(text, sizeof text, "status\n{\"i\": %d}", i);
-            test_worker_say(text);
+            seqpacket_send(WORKER_CONTROL_FD, text, strlen(text), NULL, 0, NULL, 0, quit ? MSG_DONTWAIT : 0);
         }
+    if (quit)
+        shutdown(WORKER_CONTROL_FD, SHUT_RDWR);
 }
 
 static inline void test_worker_read(struct test_worker *worker, bool *connected)
@@ -266,6 +293,19 @@ static inline int netd_end(int signal_number)
     waitpid(fixture.pid, &status, 0);
     fixture.pid = 0;
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+/* The processor time that it has used, in ms. */
+static inline long netd_busy_ms(void)
+{
+    char path[32], text[512] = "";
+    unsigned long user = 0, system_time = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)fixture.pid);
+    int fd CLEANUP(fd_done) = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(read(fd, text, sizeof text - 1) > 0);
+    const char *rest = strrchr(text, ')');
+    assert_int_equal(sscanf(rest, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system_time), 2);
+    return (long)((user + system_time) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK));
 }
 
 static inline bool netd_lives(void)

@@ -5,6 +5,7 @@
 #include "ipc/client.h"
 
 #include <stdalign.h>
+#include <sys/resource.h>
 
 /* ---- devices ----------------------------------------------------------------------------------------------------- */
 
@@ -253,6 +254,48 @@ static void many_clients(void **state)
     assert_true(netd_lives());
 }
 
+/* What a client sends along takes as long to close as it likes: not netd's time. */
+static void lingering_descriptor(void **state)
+{
+    (void)state;
+    NEEDS_NETD();
+    int fd = raw_connect(true);
+    assert_true(lingering_send(fd));
+    wait_ms(100);
+    struct device_key key = key_of("", "tun0", 19);
+    int64_t begin_ns = clock_monotonic_ns();
+    assert_int_equal(create(&key, 1, NULL), 0);
+    assert_true(clock_monotonic_ns() - begin_ns < 3 * NSEC_PER_SEC);
+    close(fd);
+}
+
+static void no_descriptors_left(void **state)
+{
+    (void)state;
+    NEEDS_NETD();
+    struct rlimit few, before;
+    int fds[40];
+    char byte;
+    assert_int_equal(prlimit(fixture.pid, RLIMIT_NOFILE, NULL, &before), 0);
+    few = (struct rlimit){24, before.rlim_max};
+    assert_int_equal(prlimit(fixture.pid, RLIMIT_NOFILE, &few, NULL), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+        assert_int_equal(seqpacket_connect(fixture.socket, &fds[i], NULL), 0);
+    /* the last one hears at once that there is no room, and netd goes to sleep */
+    struct pollfd last = {.fd = fds[ARRAY_SIZE(fds) - 1], .events = POLLIN};
+    assert_int_equal(poll(&last, 1, 3000), 1);
+    assert_int_equal(recv(last.fd, &byte, 1, 0), 0);
+    long before_ms = netd_busy_ms();
+    wait_ms(500);
+    assert_in_range(netd_busy_ms() - before_ms, 0, 250);
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+        fd_done(&fds[i]);
+    assert_int_equal(prlimit(fixture.pid, RLIMIT_NOFILE, &before, NULL), 0);
+    wait_ms(100);
+    fds[0] = raw_connect(true);
+    close(fds[0]);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(device_life, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(foreign_device, netd_set_up, netd_tear_down),
@@ -261,6 +304,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(other_user_refused, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(malformed_packets, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(many_clients, netd_set_up, netd_tear_down),
+    cmocka_unit_test_setup_teardown(lingering_descriptor, netd_set_up, netd_tear_down),
+    cmocka_unit_test_setup_teardown(no_descriptors_left, netd_set_up, netd_tear_down),
 };
 
 NETD_TEST_MAIN(tests)

@@ -159,6 +159,39 @@ static void chatty_worker(void **state)
     assert_string_equal(status, "{\"i\": 399}");
 }
 
+/* Neither its descriptors nor its hanging up keep netd from anything. */
+static void worker_that_holds_us_up(void **state)
+{
+    (void)state;
+    NEEDS_NETD();
+    static const char *const configs[] = {"{\"linger\": 1}", "{\"chat\": \"and hang up\"}"};
+    struct device_key key = key_of("", "tun0", 19);
+    assert_int_equal(create(&key, 1, NULL), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
+        int64_t begin_ns = clock_monotonic_ns();
+        assert_int_equal(start(&key, configs[i]), 0);
+        long before_ms = netd_busy_ms();
+        wait_ms(500);
+        assert_in_range(netd_busy_ms() - before_ms, 0, 250);
+        worker_await(&key, WORKER_RUNNING, worker_await(&key, WORKER_RUNNING, 0).pid); /* it was ended */
+        assert_true(clock_monotonic_ns() - begin_ns < 8 * NSEC_PER_SEC);
+        assert_int_equal(stop(&key), 0);
+    }
+}
+
+/* On a terminal, what it writes must not be what root types. */
+static void worker_session(void **state)
+{
+    (void)state;
+    NEEDS_NETD();
+    struct device_key key = key_of("", "tun0", 20);
+    char status[128];
+    assert_int_equal(create(&key, 1, NULL), 0);
+    assert_int_equal(start(&key, "{}"), 0);
+    int32_t pid = worker_of(&key, status).pid;
+    assert_int_equal(getsid(pid), pid);
+}
+
 /* ---- who survives whom ------------------------------------------------------------------------------------------- */
 
 static void netd_killed(void **state)
@@ -278,6 +311,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(worker_programs, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(queues_change, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(chatty_worker, netd_set_up, netd_tear_down),
+    cmocka_unit_test_setup_teardown(worker_that_holds_us_up, netd_set_up, netd_tear_down),
+    cmocka_unit_test_setup_teardown(worker_session, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(netd_killed, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(liars_are_ended, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(device_deleted_by_hand, netd_set_up, netd_tear_down),

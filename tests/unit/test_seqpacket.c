@@ -149,10 +149,10 @@ static void listens(void **state)
     size_t length = 0;
     assert_non_null(mkdtemp(directory));
     snprintf(path, sizeof path, "%s/sock", directory);
-    mode_t before = umask(077);
+    mode_t before = umask(07);
 
     assert_true(seqpacket_connect(path, &client, &err) == -ENOENT);
-    assert_int_equal(seqpacket_listen(path, 0660, &listener, &err), 0);
+    assert_int_equal(seqpacket_listen(path, 0666, &listener, &err), 0);
     assert_int_equal(stat(path, &file), 0);
     assert_int_equal(file.st_mode & 07777, 0660);
     assert_int_equal(seqpacket_listen(path, 0600, &second, &err), -EADDRINUSE);
