@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 
 from lib import api
@@ -104,7 +105,12 @@ class Host:
 
     def netd_start(self):
         self.netd.start()
-        until(lambda: self.netd.check_alive() and (self.run_dir / "netd.sock").exists(), 20, "netd.sock")
+        until(lambda: self.netd.check_alive() and self.netd_listens(), 20, "netd.sock")
+
+    def netd_listens(self):
+        """A socket's name may be that of a netd that was killed."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+            return probe.connect_ex(str(self.run_dir / "netd.sock")) == 0
 
     def daemon_start(self):
         self.daemon.start()
