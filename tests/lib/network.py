@@ -140,14 +140,15 @@ class Namespace:
 
     # ---- traffic
 
-    def ping(self, target, count=3, interval=0.2, size=None, timeout=None, **options):
-        """Sends `count` echo requests and waits for the answers, at most a second after the last."""
-        args = ["ping", "-n", "-c", count, "-i", interval, "-W", 1]
+    def ping(self, target, count=3, interval=None, size=None, timeout=None, **options):
+        """Sends `count` echo requests and waits for the answers, at most a second after the last. They go all at once,
+        or `interval` seconds apart: but then ping gives the last answer no longer than that."""
+        args = ["ping", "-n", "-c", count, "-W", 1] + (["-l", count, "-i", 1] if interval is None else ["-i", interval])
         if size is not None:
             args += ["-s", size]
         for key, value in options.items():
             args += [f"-{key}"] if value is True else [f"-{key}", value]
-        done = self.run(*args, target, check=False, timeout=timeout or 20 + 2 * count * interval)
+        done = self.run(*args, target, check=False, timeout=timeout or 20 + 2 * count * (interval or 0))
         return ping_result(done.stdout + done.stderr)
 
     # ---- the end

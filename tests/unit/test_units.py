@@ -11,7 +11,7 @@ import pytest
 from lib import build
 
 HERE = pathlib.Path(__file__).parent
-CASE = re.compile(r"\bcmocka_unit_test\w*\(\s*(\w+)")
+MACRO = re.compile(r"^#define (\w+)\(\w+\)\s+cmocka_unit_test.*$", re.M)  # a program's own word for a case
 LINE = re.compile(r"^\[\s*(RUN|OK|FAILED|ERROR|SKIPPED)\s*\] (\w+)", re.M)
 
 
@@ -19,8 +19,13 @@ def sources():
     return sorted(HERE.glob("test_*.c"))
 
 
+def cases_of(text):
+    words = "|".join([r"cmocka_unit_test\w*", *MACRO.findall(text)])
+    return dict.fromkeys(re.findall(rf"\b(?:{words})\(\s*(\w+)", MACRO.sub("", text)))
+
+
 def cases():
-    return [(path.stem, case) for path in sources() for case in dict.fromkeys(CASE.findall(path.read_text()))]
+    return [(path.stem, case) for path in sources() for case in cases_of(path.read_text())]
 
 
 @functools.cache
