@@ -32,6 +32,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -58,31 +59,17 @@ static int socket_name_parse(const char *name, struct uuid *ret_uuid)
     return uuid_parse(text, ret_uuid);
 }
 
-/* /proc/<pid>/<name> as text. Its length; 0 where it cannot be read. */
-static size_t proc_read(pid_t pid, const char *name, char *out, size_t size)
-{
-    char path[48];
-    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
-    int fd CLEANUP(fd_done) = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? 0 : read(fd, out, size - 1);
-    if (length < 0)
-        length = 0;
-    out[length] = '\0';
-    return (size_t)length;
-}
-
 /* Before SO_PEERPIDFD: the number may have been given to another process between the worker's end and our look. So the
  * process must also be of the worker's user. */
 static int pidfd_of(const struct netd *netd, pid_t pid)
 {
-    char text[2048];
-    unsigned uid;
+    char path[32];
+    struct stat status;
     int pidfd = pidfd_open(pid, 0);
     if (pidfd < 0)
         return -errno;
-    /* not by who owns /proc/<pid>: that is root where the process has made itself undumpable */
-    const char *line = proc_read(pid, "status", text, sizeof text) > 0 ? strstr(text, "\nUid:") : NULL;
-    if (!line || sscanf(line, "\nUid: %u", &uid) != 1 || uid != netd->worker_user.uid) {
+    snprintf(path, sizeof path, "/proc/%d", (int)pid);
+    if (stat(path, &status) < 0 || status.st_uid != netd->worker_user.uid) {
         close(pidfd);
         return -ESRCH;
     }
@@ -189,12 +176,16 @@ static int descriptors_check(const struct worker_message *message, const int *fd
 /* CLOCK_REALTIME of a process's start, by /proc/<pid>/stat; now where that cannot be read. */
 static int64_t process_started_ns(pid_t pid)
 {
-    char text[1024];
+    char path[32], text[1024];
     unsigned long long ticks;
     struct timespec up;
     int64_t now_ns = clock_realtime_ns();
-    if (proc_read(pid, "stat", text, sizeof text) == 0 || clock_gettime(CLOCK_BOOTTIME, &up) < 0)
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    int fd CLEANUP(fd_done) = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (length <= 0 || clock_gettime(CLOCK_BOOTTIME, &up) < 0)
         return now_ns;
+    text[length] = '\0';
     const char *rest = strrchr(text, ')'); /* the second field is a name, and may hold anything */
     if (!rest || sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
                         &ticks) != 1)
