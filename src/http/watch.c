@@ -474,6 +474,12 @@ void watch_get(struct request *request)
         free(stream);
         return;
     }
+    if (!strcmp(request->method, "HEAD")) {
+        /* the library ends a stream's answer to HEAD with an empty chunk, which the next answer would begin with */
+        free(stream);
+        answer_stream(request, "text/event-stream", MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
+        return;
+    }
     struct event unused;
     engine_events(stream->server->engine, UINT64_MAX, &unused, 0, &stream->cursor);
     stream->sent_ns = clock_monotonic_ns();

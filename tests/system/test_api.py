@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract, call by call, against the kernel's own word."""
 
+import contextlib
 import os
 import re
 import socket
@@ -383,6 +384,13 @@ def test_head_is_get_without_a_body(host):
         assert (head.status, head.body) == (200, b"")
         assert head.headers["content-length"] == get.headers["content-length"] == str(len(get.body))
     assert host.api("HEAD", "/v1/devices/none0").status == 404
+    # of a stream, too: and the connection is good for another request
+    with contextlib.closing(host.connection()) as connection:
+        for method, path in (("HEAD", "/v1/watch"), ("GET", "/healthz")):
+            connection.request(method, path)
+            answer = connection.getresponse()
+            assert answer.status == 200
+            answer.read()
 
 
 def test_query_where_none_is_taken(host):
