@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 /* Only `stop` and SIGTERM end a worker: not the Ctrl-C that ends netd at a terminal, nor a log without a reader. */
@@ -41,6 +42,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "tunwright-worker is started by tunwright-netd, with a control socket as descriptor 3.\n");
         return 2;
     }
+#ifndef TUNWRIGHT_SANITIZED /* the leak checker looks into its own process */
+    prctl(PR_SET_DUMPABLE, 0); /* all workers have one uid: none may look into another */
+#endif
     signals_set();
     if (loop_run(WORKER_CONTROL_FD, WORKER_LISTEN_FD, &err) < 0) {
         log_error("%s", err.message);
