@@ -249,16 +249,15 @@ static int attempt_store(struct attempt *attempt)
     if (r < 0)
         return r;
     r = store_begin(store, &err);
-    if (r < 0)
-        return attempt_store_failed(attempt, r, &err);
-    if (attempt->candidate)
+    if (r == 0 && attempt->candidate)
         r = store_device_put(store, &attempt->candidate->view.stored, &err);
-    else
+    else if (r == 0)
         r = store_device_delete(store, tracked_name(attempt->current), &err);
     if (r == 0)
         r = store_attempt_delete(store, &attempt->uuid, &err);
     if (r < 0) {
         store_rollback(store);
+        engine_forget_attempt(attempt->engine, &attempt->uuid); /* nothing of it was begun */
         return attempt_store_failed(attempt, r, &err);
     }
     return 0;
