@@ -9,7 +9,7 @@ import tempfile
 
 import pytest
 from lib import build
-from lib.network import Network
+from lib.network import Network, sweep
 
 PHASE_LIMIT_S = 60
 
@@ -31,7 +31,9 @@ class Installs(dict):
 @pytest.fixture(scope="session")
 def base():
     """A short directory that unprivileged users can pass through."""
-    path = pathlib.Path(tempfile.mkdtemp(prefix="tw", dir="/tmp"))
+    if os.geteuid() == 0:
+        sweep()
+    path = pathlib.Path(tempfile.mkdtemp(prefix=f"tw{os.getpid()}-", dir="/tmp"))
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)

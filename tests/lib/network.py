@@ -7,6 +7,7 @@ import ipaddress
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -40,11 +41,14 @@ def without_volatile(value):
 class Namespace:
     """One network namespace: a host of the test's. `name` is its name under /run/netns."""
 
-    def __init__(self, name, ipv6=True):
+    def __init__(self, name, ipv6=True, make=True):
         self.name = name
         self.path = f"/run/netns/{name}"
-        run("ip", "netns", "add", name)
+        if make:
+            run("ip", "netns", "add", name)
         self.inode = os.stat(self.path).st_ino
+        if not make:
+            return
         if not ipv6:
             self.sysctl("net/ipv6/conf/default/disable_ipv6", 1)
             self.sysctl("net/ipv6/conf/all/disable_ipv6", 1)
@@ -222,6 +226,7 @@ class Network:
         self.namespaces = []
         self.hosts = []
         self.processes = []
+        self.cables = []
 
     def namespace(self, name, ipv6=True):
         made = Namespace(f"{self.prefix}-{name}", ipv6=ipv6)
@@ -247,6 +252,14 @@ class Network:
                 namespace.sysctl(f"net/ipv6/conf/{name}/accept_dad", 0)
             namespace.ip("link", "set", name, "up")
         for namespace, name in ((a, a_name), (b, b_name)):
+            self.cables.append((namespace, name))
+            until(lambda: "LOWER_UP" in namespace.link(name)["flags"] and namespace.link(name)["qdisc"] != "noop", 5,
+                  f"{name} in {namespace} to carry packets")
+
+    def settled(self):
+        """Waits until the kernel has drawn all its conclusions from the cables, which takes it up to a second: before
+        two looks at everything are compared."""
+        for namespace, name in self.cables:
             until(lambda: namespace.link(name)["operstate"] == "UP", 5, f"{name} in {namespace} up")
 
     def close(self):
@@ -269,6 +282,18 @@ class Network:
                 if REPORT.search(log.read_text(errors="replace")):
                     problems.append(f"a sanitizer's report in {log.name} of {host.name}")
         return problems
+
+
+def sweep():
+    """Removes what runs that were killed left behind: what bears the pid of a process that is no more."""
+    def is_stale(name):
+        match = re.match(r"tw(\d+)-", name)
+        return match and not process_is_alive(int(match[1]))
+    with contextlib.suppress(FileNotFoundError):
+        for name in filter(is_stale, os.listdir("/run/netns")):
+            Namespace(name, make=False).delete()
+    for name in filter(is_stale, os.listdir("/tmp")):
+        shutil.rmtree(f"/tmp/{name}", ignore_errors=True)
 
 
 @contextlib.contextmanager

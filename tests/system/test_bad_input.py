@@ -24,7 +24,7 @@ def host(module_net):
     host.namespace.ip("tuntap", "add", "foreign0", "mode", "tun")
     host.namespace.settled("tun0")
     host.namespace.settled("tap0")
-    host.namespace.settled("eth0")
+    module_net.settled()
     return host
 
 

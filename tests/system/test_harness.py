@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tests' own tools: a decoder that sees nothing would let everything pass."""
 
+import os
+import signal
 import socket
 
+import pytest
 from lib.capture import Capture
+from lib.network import Network
 from lib.transfer import transfer
+from lib.waiting import until
 
 
 def test_namespaces_ping_and_capture(net):
@@ -30,3 +35,30 @@ def test_kernel_dump_is_stable_and_sees_changes(net):
     assert a.kernel() == before
     a.ip("address", "add", "10.9.9.9/32", "dev", "x0")
     assert a.kernel() != before
+
+
+@pytest.mark.parametrize("which", ["netd", "tunwrightd", "worker"])
+def test_report_of_a_sanitizer_is_a_failure(base, installs, which):
+    """Of each program, under whatever user it runs."""
+    network = Network(base, installs)
+    try:
+        host = network.host("a")
+        host.device("tun0", kind="tun", worker={"type": "echo"})
+        pid = {"netd": host.netd.pid, "tunwrightd": host.daemon.pid, "worker": host.worker_pid("tun0")}[which]
+        os.kill(pid, signal.SIGABRT)  # handled by the sanitizer as a fault
+        until(lambda: any(path.stat().st_size for path in network.reports.iterdir()), 20, "a report")
+    finally:
+        problems = network.close()
+    assert [p for p in problems if p.startswith("asan.") and "AddressSanitizer" in p], problems
+    assert not [p for p in problems if p.startswith("left over")], problems
+
+
+def test_leftover_process_is_a_failure(base, installs):
+    network = Network(base, installs)
+    namespace = network.namespace("a")
+    sleeping = namespace.popen("sleep", "1000")
+    until(lambda: namespace.pids() == [sleeping.pid], 10, "the process inside")
+    problems = network.close()
+    assert len(problems) == 1 and problems[0].endswith(": sleep 1000"), problems
+    assert sleeping.wait(10) == -signal.SIGKILL
+    assert not os.path.exists(namespace.path)

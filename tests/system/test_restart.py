@@ -15,9 +15,10 @@ FAR = "192.168.3.1"
 
 
 @pytest.fixture
-def tunnelled(pair):
+def tunnelled(net, pair):
     """Two hosts with a tunnel that works."""
     a, b = pair
+    net.settled()
     tunnel(a, b, routes=[{"to": "10.9.0.0/16"}, {"to": "fd00:9::/32", "metric": 50}])
     assert a.namespace.ping(FAR, count=1).received == 1
     return a, b
