@@ -161,7 +161,8 @@ struct kernel_ops {
      * zeroed, and is the caller's to empty. */
     int (*observe)(struct kernel *kernel, const char *const *netns, size_t netns_count, struct observed *ret_observed,
                    struct err *ret_err);
-    /* Carries out one step and waits for its result: on return it is in the kernel, or nothing of it is. Borrows. */
+    /* Carries out one step and waits for its result: on return it is in the kernel, or nothing of it is. Borrows. -EAGAIN:
+     * not now, because of something that ends by itself; ask again a little later. */
     int (*apply)(struct kernel *kernel, const struct step *step, struct err *ret_err);
     /* Maps a worker's counter page read-only; munmap(2) COUNTER_PAGE_SIZE bytes when done. -ENOENT: no such worker. */
     int (*page)(struct kernel *kernel, const struct uuid *device, const struct counter_page **ret_page, struct err *ret_err);

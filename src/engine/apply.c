@@ -8,7 +8,8 @@
 #include <string.h>
 
 #define TENTATIVE_WAIT_NS (3 * NSEC_PER_SEC) /* one probe, a second, and as much again at random before it */
-#define TENTATIVE_POLL_MS 50
+#define WORKER_WAIT_NS    (WORKER_READY_TIMEOUT_MS * NSEC_PER_MSEC + NSEC_PER_SEC) /* the longest that it can be busy */
+#define NOT_NOW_POLL_MS   50
 
 bool error_is_absence(int error, const struct err *err)
 {
@@ -123,18 +124,20 @@ static void item_note(struct converge_item *item, const struct step *step)
         item->recreated = true;
 }
 
-/* On a tap IPv6 looks for duplicates of a new address first, and meanwhile refuses it as the source of a route. */
+/*
+ * What cannot be done now, but soon, is waited for: on a tap IPv6 looks for duplicates of a new address first, and meanwhile
+ * refuses it as the source of a route; and a worker may be busy with what a daemon asked for that was killed since.
+ */
 static int step_apply(struct kernel *kernel, const struct step *step, struct err *ret_err)
 {
-    bool may_wait = step->kind == STEP_ROUTE_ADD && step->route.source.family == AF_INET6;
-    int64_t until_ns = clock_monotonic_ns() + TENTATIVE_WAIT_NS;
+    int64_t until_ns = clock_monotonic_ns() + (step->kind == STEP_ROUTE_ADD ? TENTATIVE_WAIT_NS : WORKER_WAIT_NS);
     int r;
 
     for (;;) {
         r = kernel->ops->apply(kernel, step, ret_err);
-        if (r != -EAGAIN || !may_wait || clock_monotonic_ns() >= until_ns)
+        if (r != -EAGAIN || clock_monotonic_ns() >= until_ns)
             return r;
-        (void)poll(NULL, 0, TENTATIVE_POLL_MS);
+        (void)poll(NULL, 0, NOT_NOW_POLL_MS);
     }
 }
 

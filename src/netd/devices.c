@@ -224,7 +224,7 @@ int target_hold(struct netd *netd, struct target *target, const struct device_ke
 {
     struct netd_device *device = devices_find(netd, &key->uuid);
     if (device && device->worker && (device->doomed || !target_is(target, device, key)))
-        return err_set(ret_err, -EBUSY, ERR_WORKER_FAILED, "", "the worker of an earlier %s is still ending",
+        return err_set(ret_err, -EAGAIN, ERR_WORKER_FAILED, "", "the worker of an earlier %s is still ending",
                        key->name);
     if (device && !device->worker &&
         (!target_is(target, device, key) || device_is_stale(device) || (queues > 0 && device->queue_count != queues))) {

@@ -78,7 +78,7 @@ void request_answer(const struct request *request, int error, const struct err *
 {
     struct netd_client *client = client_find(request->netd, request->client);
     char uuid[UUID_TEXT_SIZE];
-    if (error < 0 && netd_may_log(request->netd))
+    if (error < 0 && error != -EAGAIN && netd_may_log(request->netd)) /* "not now" is no refusal */
         log_info("%s of %s refused: %s", ipc_op_name(request->packet->op),
                  uuid_print(&request->packet->device.uuid, uuid),
                  err && err->message[0] ? err->message : errno_name(error));

@@ -142,6 +142,7 @@ int process_configure(struct netd_worker *worker, const struct worker_set *set, 
     if (result < 0)
         return err_set(ret_err, result, ERR_WORKER_FAILED, "", "the worker does not take its configuration: %s",
                        strerror(-result));
+    worker->messages.tokens += 1; /* its answer is asked for, and no chatter */
     return 0;
 }
 

@@ -221,13 +221,17 @@ static int queues_reopen(struct netd_worker *worker, uint32_t count, struct err 
     return result;
 }
 
+bool worker_is_busy(const struct netd_worker *worker)
+{
+    return worker->starter || worker->next.config || worker->phase == PHASE_STOPPING ||
+           worker->phase == PHASE_STARTING;
+}
+
 int worker_configure(struct netd_worker *worker, struct worker_set *set, struct waiter *starter, struct err *ret_err)
 {
     int result = 0;
     bool direct = worker->phase == PHASE_RUNNING && set->head.queues <= worker->device->queue_count;
-    if (worker->starter || worker->next.config || worker->phase == PHASE_STOPPING || worker->phase == PHASE_STARTING)
-        result = err_set(ret_err, -EBUSY, ERR_WORKER_FAILED, "", "the worker is busy with an earlier request");
-    else if (strcmp(set->head.program, worker->set.head.program) != 0)
+    if (strcmp(set->head.program, worker->set.head.program) != 0)
         result = err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "another program is not another configuration");
     else if (direct)
         result = process_configure(worker, set, ret_err);

@@ -23,7 +23,7 @@ static int start(const struct request *request, struct target *target, struct er
     if (result < 0)
         return result;
     if (device->worker)
-        return err_set(ret_err, device->worker->phase == PHASE_STOPPING ? -EBUSY : -EEXIST, ERR_WORKER_FAILED, "",
+        return err_set(ret_err, device->worker->phase == PHASE_STOPPING ? -EAGAIN : -EEXIST, ERR_WORKER_FAILED, "",
                        "%s has a worker already", packet->device.name);
     result = worker_set_build(&packet->worker, request->text, NULL, &set, ret_err);
     if (result < 0)
@@ -48,6 +48,9 @@ static int configure(const struct request *request, struct target *target, struc
     struct worker_set set;
     if (!device || !device->worker || device->doomed || !target_is(target, device, &packet->device))
         return no_worker(request, ret_err);
+    /* before a socket is opened: what is under way may hold that address. Whoever asked for it may be dead by now */
+    if (worker_is_busy(device->worker))
+        return err_set(ret_err, -EAGAIN, ERR_WORKER_FAILED, "", "the worker is busy with an earlier request");
     int result = worker_set_build(&packet->worker, request->text, &device->worker->set, &set, ret_err);
     if (result < 0)
         return result;

@@ -374,8 +374,9 @@ static inline int set_up(const struct device_key *key, bool up)
 }
 
 /* `local` may be NULL. */
-static inline int work(enum step_kind kind, const struct device_key *key, const char *config, const char *local,
-                       uint32_t queues, struct err *ret_err)
+/* Borrows config. */
+static inline struct step work_step(enum step_kind kind, const struct device_key *key, const char *config,
+                                    const char *local, uint32_t queues)
 {
     struct step step = {.kind = kind,
                         .device = *key,
@@ -389,6 +390,13 @@ static inline int work(enum step_kind kind, const struct device_key *key, const 
         step.worker.sockets[0].type = SOCK_DGRAM;
         assert_int_equal(endpoint_parse(local, &step.worker.sockets[0].local), 0);
     }
+    return step;
+}
+
+static inline int work(enum step_kind kind, const struct device_key *key, const char *config, const char *local,
+                       uint32_t queues, struct err *ret_err)
+{
+    struct step step = work_step(kind, key, config, local, queues);
     return apply(&step, ret_err);
 }
 

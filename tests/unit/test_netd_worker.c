@@ -95,6 +95,56 @@ static void worker_fails(void **state)
     worker_await(&second, WORKER_RUNNING, 0);
 }
 
+/* A client asks for a configuration and dies before the worker has taken it. To the next client that is no conflict, but
+ * something to wait for, and the address is free once it is over. */
+static void configured_by_the_dead(void **state)
+{
+    (void)state;
+    NEEDS_NETD();
+    struct device_key key = key_of("", "tun0", 21);
+    struct ipc_request hello = {.magic = IPC_MAGIC, .op = IPC_HELLO, .serial = 1, .size = sizeof hello};
+    struct ipc_request request;
+    struct err err = {0};
+    int fd = -1, result;
+    assert_int_equal(create(&key, 1, NULL), 0);
+    assert_int_equal(work(STEP_WORKER_START, &key, "{}", "127.0.0.1:5001", 1, NULL), 0);
+
+    struct step step = work_step(STEP_WORKER_CONFIGURE, &key, "{\"mute\": 1}", "127.0.0.1:5002", 1);
+    ipc_request_from_step(&step, 2, &request);
+    assert_int_equal(seqpacket_connect(fixture.socket, &fd, NULL), 0);
+    assert_int_equal(seqpacket_send(fd, &hello, sizeof hello, NULL, 0, NULL, 0, 0), 0);
+    assert_true(recv(fd, &(struct ipc_reply){0}, sizeof(struct ipc_reply), 0) > 0);
+    assert_int_equal(seqpacket_send(fd, &request, sizeof request, step.worker.config, step.worker.config_length, NULL, 0,
+                                    0), 0);
+    close(fd);
+    for (int i = 0; (result = work(STEP_WORKER_CONFIGURE, &key, "{}", "127.0.0.1:5001", 1, &err)) == 0 && i < 100; i++)
+        wait_ms(10); /* until netd has read what the dead one sent */
+    assert_int_equal(result, -EAGAIN);
+    int64_t until_ns = clock_monotonic_ns() + (WORKER_READY_TIMEOUT_MS + 2000) * NSEC_PER_MSEC;
+    while ((result = work(STEP_WORKER_CONFIGURE, &key, "{}", "127.0.0.1:5002", 1, &err)) == -EAGAIN &&
+           clock_monotonic_ns() < until_ns)
+        wait_ms(50);
+    if (result < 0)
+        fail_msg("%s", err.message);
+}
+
+/* The answers that netd asks for are no chatter, however many: it never makes a worker wait for those. */
+static void configured_all_the_time(void **state)
+{
+    (void)state;
+    NEEDS_NETD();
+    struct device_key key = key_of("", "tun0", 22);
+    int slow = 0;
+    assert_int_equal(create(&key, 1, NULL), 0);
+    assert_int_equal(start(&key, "{}"), 0);
+    for (int i = 0; i < 1000; i++) {
+        int64_t before_ns = clock_monotonic_ns();
+        assert_int_equal(work(STEP_WORKER_CONFIGURE, &key, i % 2 ? "{}" : "{\"a\": 1}", NULL, 1, NULL), 0);
+        slow += clock_monotonic_ns() - before_ns > 90 * NSEC_PER_MSEC;
+    }
+    assert_in_range(slow, 0, 2);
+}
+
 static void worker_programs(void **state)
 {
     (void)state;
@@ -310,6 +360,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(worker_fails, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(worker_programs, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(queues_change, netd_set_up, netd_tear_down),
+    cmocka_unit_test_setup_teardown(configured_by_the_dead, netd_set_up, netd_tear_down),
+    cmocka_unit_test_setup_teardown(configured_all_the_time, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(chatty_worker, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(worker_that_holds_us_up, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(worker_session, netd_set_up, netd_tear_down),
