@@ -59,6 +59,6 @@ def test_leftover_process_is_a_failure(base, installs):
     sleeping = namespace.popen("sleep", "1000")
     until(lambda: namespace.pids() == [sleeping.pid], 10, "the process inside")
     problems = network.close()
-    assert len(problems) == 1 and problems[0].endswith(": sleep 1000"), problems
+    assert len(problems) == 1 and problems[0].endswith(" sleep 1000"), problems
     assert sleeping.wait(10) == -signal.SIGKILL
     assert not os.path.exists(namespace.path)
