@@ -18,9 +18,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CLEANUP(function) __attribute__((cleanup(function)))
+#define CLEANUP(function)                __attribute__((cleanup(function)))
 #define PRINTF_LIKE(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
-#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+#define ARRAY_SIZE(array)                (sizeof(array) / sizeof((array)[0]))
 
 /* ---- errors ------------------------------------------------------------------------------------------------------ */
 
@@ -28,13 +28,13 @@
 enum err_code {
     ERR_NONE,
     /* a request that cannot be understood */
-    ERR_INVALID_JSON,       /* not JSON at all, or JSON that two parsers could read differently */
+    ERR_INVALID_JSON, /* not JSON at all, or JSON that two parsers could read differently */
     ERR_BODY_TOO_LARGE,
     ERR_UNSUPPORTED_MEDIA_TYPE,
     ERR_INVALID_QUERY,
-    ERR_INVALID_REQUEST,    /* HTTP that is ambiguous or not as it must be */
+    ERR_INVALID_REQUEST, /* HTTP that is ambiguous or not as it must be */
     /* a request that is understood and wrong: one per faulty field */
-    ERR_VALIDATION_FAILED,  /* the problem itself; its `errors` say which fields */
+    ERR_VALIDATION_FAILED, /* the problem itself; its `errors` say which fields */
     ERR_WRONG_TYPE,
     ERR_UNKNOWN_FIELD,
     ERR_MISSING_FIELD,
@@ -44,7 +44,7 @@ enum err_code {
     ERR_INVALID_ADDRESS,
     ERR_HOST_BITS_SET,
     ERR_DUPLICATE,
-    ERR_INCOMPATIBLE,       /* right alone, wrong beside another field */
+    ERR_INCOMPATIBLE, /* right alone, wrong beside another field */
     ERR_LIMIT_EXCEEDED,
     /* who and what */
     ERR_UNAUTHENTICATED,
@@ -52,12 +52,12 @@ enum err_code {
     ERR_NOT_FOUND,
     ERR_METHOD_NOT_ALLOWED,
     ERR_ALREADY_EXISTS,
-    ERR_FOREIGN_DEVICE,     /* a device of that name exists and is not ours */
-    ERR_ADDRESS_IN_USE,     /* the worker's local address is bound already */
+    ERR_FOREIGN_DEVICE, /* a device of that name exists and is not ours */
+    ERR_ADDRESS_IN_USE, /* the worker's local address is bound already */
     /* what stopped us */
-    ERR_KERNEL_REFUSED,     /* `operation` and `sys_errno` say what and why */
+    ERR_KERNEL_REFUSED, /* `operation` and `sys_errno` say what and why */
     ERR_WORKER_FAILED,
-    ERR_DRIFTED,            /* the kernel is not as the document says, and `drift` is "report" */
+    ERR_DRIFTED, /* the kernel is not as the document says, and `drift` is "report" */
     ERR_NETD_UNAVAILABLE,
     ERR_STORE_UNAVAILABLE,
     ERR_STORE_FULL,
@@ -66,17 +66,17 @@ enum err_code {
     ERR_CODE_N
 };
 
-#define ERR_POINTER_MAX 160
+#define ERR_POINTER_MAX   160
 #define ERR_OPERATION_MAX 48
-#define ERR_MESSAGE_MAX 320
+#define ERR_MESSAGE_MAX   320
 
 /* One fault. All text is NUL-terminated; what does not fit is cut. */
 struct err {
     enum err_code code;
-    int sys_errno;                       /* positive errno where the kernel refused, else 0 */
-    char operation[ERR_OPERATION_MAX];   /* what the kernel was asked ("RTM_NEWROUTE"), else "" */
-    char pointer[ERR_POINTER_MAX];       /* RFC 6901 JSON Pointer into the request, "" for the whole */
-    char message[ERR_MESSAGE_MAX];       /* one sentence for a person */
+    int sys_errno;                     /* positive errno where the kernel refused, else 0 */
+    char operation[ERR_OPERATION_MAX]; /* what the kernel was asked ("RTM_NEWROUTE"), else "" */
+    char pointer[ERR_POINTER_MAX];     /* RFC 6901 JSON Pointer into the request, "" for the whole */
+    char message[ERR_MESSAGE_MAX];     /* one sentence for a person */
 };
 
 /* Several faults at once: validation reports all it finds, up to the size of the list. */
@@ -116,14 +116,14 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 void log_open(const char *program, enum log_level most);
 bool log_level_parse(const char *text, enum log_level *ret_level);
 void log_line(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
-#define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_error(...)   log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)
-#define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
+#define log_info(...)    log_line(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...)   log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
 /* ---- clock ------------------------------------------------------------------------------------------------------- */
 
-#define NSEC_PER_SEC 1000000000LL
+#define NSEC_PER_SEC  1000000000LL
 #define NSEC_PER_MSEC 1000000LL
 
 int64_t clock_monotonic_ns(void);
@@ -138,7 +138,7 @@ struct rate_limit {
     double rate, burst;
     double tokens;
     int64_t last_ns;
-    uint64_t suppressed;  /* refused since the last permitted one; the caller may read and clear it */
+    uint64_t suppressed; /* refused since the last permitted one; the caller may read and clear it */
 };
 bool rate_limit_permits(struct rate_limit *limit, int64_t now_monotonic_ns);
 
@@ -166,20 +166,20 @@ void buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Returns owned text (never NULL unless memory ran out) and empties b. */
 char *buf_take(struct buf *b);
 
-/* Makes room for one more of `size` bytes in an array, doubling; 0 or -ENOMEM. `items_at` is the address of the pointer to
- * the array, of whatever type: it is read and written as bytes. */
+/* Makes room for one more of `size` bytes in an array, doubling; 0 or -ENOMEM. `items_at` is the address of the pointer
+ * to the array, of whatever type: it is read and written as bytes. */
 int array_grow(void *items_at, size_t *capacity, size_t count, size_t size);
 
 /* ---- random and uuid --------------------------------------------------------------------------------------------- */
 
-int random_bytes(void *out, size_t length);  /* getrandom(2) */
+int random_bytes(void *out, size_t length); /* getrandom(2) */
 
 struct uuid {
     uint8_t bytes[16];
 };
 #define UUID_TEXT_SIZE 37
 const char *uuid_print(const struct uuid *uuid, char out[static UUID_TEXT_SIZE]);
-int uuid_parse(const char *text, struct uuid *ret_uuid);  /* 8-4-4-4-12 lower-case hex only */
+int uuid_parse(const char *text, struct uuid *ret_uuid); /* 8-4-4-4-12 lower-case hex only */
 bool uuid_equal(const struct uuid *a, const struct uuid *b);
 bool uuid_is_zero(const struct uuid *uuid);
 
@@ -198,10 +198,10 @@ int fd_set_nonblocking(int fd);
  * A row with neither is a switch: `on` is set.
  */
 struct option_row {
-    const char *flag;      /* without the dashes */
-    const char *argument;  /* its name in the help, NULL for a switch */
+    const char *flag;     /* without the dashes */
+    const char *argument; /* its name in the help, NULL for a switch */
     const char *help;
-    const char **value;    /* holds the default on entry */
+    const char **value; /* holds the default on entry */
     struct option_list *list;
     bool *on;
 };

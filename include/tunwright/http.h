@@ -10,16 +10,17 @@
 
 struct http_server;
 struct http_options {
-    struct engine *engine;            /* borrowed */
-    const char *token_sha256_hex;     /* of the admin token that TCP clients present; 64 characters */
-    uint32_t own_uid;                 /* beside root, and … */
-    uint32_t socket_gid;              /* … members of this group, who may use the Unix socket */
+    struct engine *engine;        /* borrowed */
+    const char *token_sha256_hex; /* of the admin token that TCP clients present; 64 characters */
+    uint32_t own_uid;             /* beside root, and … */
+    uint32_t socket_gid;          /* … members of this group, who may use the Unix socket */
 };
 
 /* The SHA-256, in hex, of the token in a file that only its owner can read; the file is made where there is none. */
 int http_token_load(const char *path, char ret_sha256_hex[static 65], struct err *ret_err);
 
-/* Listeners are bound by the caller (while it may still be root) and passed: the server takes them, even if it fails. */
+/* Listeners are bound by the caller (while it may still be root) and passed: the server takes them, even if it fails.
+ */
 int http_listen_unix(const char *path, uint32_t gid, int *ret_fd, struct err *ret_err);
 /* "127.0.0.1:8080", "[::1]:8080"; -EINVAL for an address that is not loopback. Port 0: any, see *ret_bound. */
 int http_listen_tcp(const char *address, int *ret_fd, struct endpoint *ret_bound, struct err *ret_err);

@@ -25,17 +25,17 @@ struct ip_addr {
 
 struct ip_prefix {
     struct ip_addr addr;
-    uint8_t length;  /* bits, 0 to 32 or 128 */
+    uint8_t length; /* bits, 0 to 32 or 128 */
 };
 
 struct endpoint {
     struct ip_addr addr;
-    uint16_t port;  /* host byte order */
+    uint16_t port; /* host byte order */
 };
 
-#define IP_ADDR_TEXT_SIZE 46
+#define IP_ADDR_TEXT_SIZE   46
 #define IP_PREFIX_TEXT_SIZE 50
-#define ENDPOINT_TEXT_SIZE 56
+#define ENDPOINT_TEXT_SIZE  56
 
 /* inet_pton(3)'s forms without a zone; printed by RFC 5952. An IPv4-mapped IPv6 address is -EINVAL. */
 int ip_addr_parse(const char *text, struct ip_addr *ret_addr);
@@ -43,7 +43,7 @@ const char *ip_addr_print(const struct ip_addr *addr, char out[static IP_ADDR_TE
 bool ip_addr_equal(const struct ip_addr *a, const struct ip_addr *b);
 bool ip_addr_is_any(const struct ip_addr *addr);
 bool ip_addr_is_multicast(const struct ip_addr *addr);
-size_t ip_addr_size(const struct ip_addr *addr);  /* 4 or 16 */
+size_t ip_addr_size(const struct ip_addr *addr); /* 4 or 16 */
 
 /* "192.168.3.11/24". Host bits are kept: ask ip_prefix_has_host_bits. */
 int ip_prefix_parse(const char *text, struct ip_prefix *ret_prefix);
@@ -63,8 +63,8 @@ int endpoint_from_sockaddr(const struct sockaddr_storage *address, struct endpoi
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
-#define DEVICE_NAME_SIZE 16   /* IFNAMSIZ: 15 characters and the NUL */
-#define NETNS_NAME_SIZE 128   /* a file name under /run/netns */
+#define DEVICE_NAME_SIZE 16  /* IFNAMSIZ: 15 characters and the NUL */
+#define NETNS_NAME_SIZE  128 /* a file name under /run/netns */
 
 /* 1 to 15 characters, [A-Za-z0-9][A-Za-z0-9_.-]*, not all digits, none of all, default, lo. The kernel would take
  * more and change some of it in silence (net/core/dev.c:dev_valid_name, dev_prep_valid_name). */
@@ -86,22 +86,22 @@ const char *device_kind_name(enum device_kind kind);
 int device_kind_parse(const char *text, enum device_kind *ret_kind);
 const char *route_type_name(enum route_type type);
 int route_type_parse(const char *text, enum route_type *ret_type);
-const char *worker_type_name(enum worker_type type);  /* WORKER_NONE has none: "none" */
+const char *worker_type_name(enum worker_type type); /* WORKER_NONE has none: "none" */
 int worker_type_parse(const char *text, enum worker_type *ret_type);
 const char *drift_policy_name(enum drift_policy policy);
 int drift_policy_parse(const char *text, enum drift_policy *ret_policy);
 
 struct route {
-    struct ip_prefix to;    /* without host bits */
-    struct ip_addr via;     /* family 0: on link. Always 0 where type is not unicast */
-    uint32_t metric;        /* IPv6: never 0, the kernel's default is 1024 (net/ipv6: IP6_RT_PRIO_USER) */
-    uint32_t table;         /* 1 to 2^32-1, 254 is main; 255 (local) is refused */
+    struct ip_prefix to; /* without host bits */
+    struct ip_addr via;  /* family 0: on link. Always 0 where type is not unicast */
+    uint32_t metric;     /* IPv6: never 0, the kernel's default is 1024 (net/ipv6: IP6_RT_PRIO_USER) */
+    uint32_t table;      /* 1 to 2^32-1, 254 is main; 255 (local) is refused */
     enum route_type type;
-    struct ip_addr source;  /* preferred source address; family 0: none */
+    struct ip_addr source; /* preferred source address; family 0: none */
 };
 
 /* What tells two routes apart in the kernel's table. */
-bool route_key_equal(const struct route *a, const struct route *b);  /* to, table, metric */
+bool route_key_equal(const struct route *a, const struct route *b); /* to, table, metric */
 bool route_equal(const struct route *a, const struct route *b);
 /* A route that is not unicast belongs to no device in the kernel (IPv6 shows it on lo). */
 bool route_is_unattached(const struct route *route);
@@ -110,52 +110,52 @@ struct worker_config {
     enum worker_type type;
     union {
         struct {
-            uint32_t log_rate;  /* lines a second, 0 to 1000, default 10 */
+            uint32_t log_rate; /* lines a second, 0 to 1000, default 10 */
         } monitor;
         struct {
-            struct endpoint local, remote;  /* the same family; remote neither any nor multicast */
+            struct endpoint local, remote; /* the same family; remote neither any nor multicast */
         } udp;
     };
 };
 bool worker_config_equal(const struct worker_config *a, const struct worker_config *b);
 
-#define LABEL_KEY_SIZE 64
+#define LABEL_KEY_SIZE   64
 #define LABEL_VALUE_SIZE 256
 struct label {
-    char key[LABEL_KEY_SIZE];      /* [A-Za-z0-9][A-Za-z0-9_.-]{0,62} */
-    char value[LABEL_VALUE_SIZE];  /* UTF-8 without control characters, at most 255 bytes */
+    char key[LABEL_KEY_SIZE];     /* [A-Za-z0-9][A-Za-z0-9_.-]{0,62} */
+    char value[LABEL_VALUE_SIZE]; /* UTF-8 without control characters, at most 255 bytes */
 };
 
-#define DEVICE_LABELS_MAX 64
+#define DEVICE_LABELS_MAX    64
 #define DEVICE_ADDRESSES_MAX 256
-#define DEVICE_ROUTES_MAX 16384
-#define DEVICE_QUEUES_MAX 16
-#define OWNER_NONE UINT32_MAX  /* uid or gid (uid_t)-1: not set */
+#define DEVICE_ROUTES_MAX    16384
+#define DEVICE_QUEUES_MAX    16
+#define OWNER_NONE           UINT32_MAX /* uid or gid (uid_t)-1: not set */
 
 struct device {
     char name[DEVICE_NAME_SIZE];
     enum device_kind kind;
-    bool up;                /* default true */
-    uint32_t mtu;           /* bytes, 68 to 65535 (tun) or 65521 (tap); default by device_default_mtu */
-    uint32_t txqueuelen;    /* packets, 1 to 1000000; default 1000 */
-    uint32_t queues;        /* 1 to DEVICE_QUEUES_MAX; default 1 */
-    bool has_mac;           /* false: the daemon derives a stable one from the device's uuid; tap only */
-    uint8_t mac[6];         /* unicast, not zero */
-    uint32_t owner, group;  /* who may attach to the queue; OWNER_NONE: nobody but root */
+    bool up;                       /* default true */
+    uint32_t mtu;                  /* bytes, 68 to 65535 (tun) or 65521 (tap); default by device_default_mtu */
+    uint32_t txqueuelen;           /* packets, 1 to 1000000; default 1000 */
+    uint32_t queues;               /* 1 to DEVICE_QUEUES_MAX; default 1 */
+    bool has_mac;                  /* false: the daemon derives a stable one from the device's uuid; tap only */
+    uint8_t mac[6];                /* unicast, not zero */
+    uint32_t owner, group;         /* who may attach to the queue; OWNER_NONE: nobody but root */
     char netns[NETNS_NAME_SIZE];   /* "" : the daemon's */
     char master[DEVICE_NAME_SIZE]; /* a bridge, "" : none; tap only */
-    struct label *labels;   /* sorted by key */
+    struct label *labels;          /* sorted by key */
     size_t label_count;
-    struct ip_prefix *addresses;  /* in the order given: the first of a subnet is its primary */
+    struct ip_prefix *addresses; /* in the order given: the first of a subnet is its primary */
     size_t address_count;
-    struct route *routes;   /* sorted: those without `via` first, then by table, family, destination and metric */
+    struct route *routes; /* sorted: those without `via` first, then by table, family, destination and metric */
     size_t route_count;
     struct worker_config worker;
     enum drift_policy drift;
 };
 
 void device_free(struct device *device);
-void device_done(struct device **device);  /* for CLEANUP */
+void device_done(struct device **device); /* for CLEANUP */
 struct device *device_copy(const struct device *device);
 bool device_equal(const struct device *a, const struct device *b);
 
@@ -192,9 +192,9 @@ int json_check(const char *text, size_t length, struct err *ret_err);
 int json_read(const char *text, size_t length, struct cJSON **ret_json, struct err *ret_err);
 
 /*
- * Each takes JSON text, reports every fault it finds, and returns owned structs. Unknown fields are refused, except that
- * device_parse ignores `status`, which GET answers. `name` (may be NULL) is the name in the request's path: the document
- * may leave it out, but not contradict it. `name_may_be_pattern`: POST's "tun%d".
+ * Each takes JSON text, reports every fault it finds, and returns owned structs. Unknown fields are refused, except
+ * that device_parse ignores `status`, which GET answers. `name` (may be NULL) is the name in the request's path: the
+ * document may leave it out, but not contradict it. `name_may_be_pattern`: POST's "tun%d".
  */
 int device_parse(const char *text, size_t length, const char *name, bool name_may_be_pattern,
                  struct device **ret_device, struct err_list *errors);
@@ -206,18 +206,18 @@ int worker_config_parse(const char *text, size_t length, struct worker_config *r
 /* The normalised document, every field present, absent things as null. Owned; NULL when memory ran out. */
 struct cJSON *device_to_json(const struct device *device);
 struct cJSON *route_to_json(const struct route *route);
-struct cJSON *worker_config_to_json(const struct worker_config *worker);  /* null for WORKER_NONE */
+struct cJSON *worker_config_to_json(const struct worker_config *worker); /* null for WORKER_NONE */
 /* device_to_json as compact text: the form that is stored. */
 char *device_print(const struct device *device);
 
 /* ---- what a worker is started with ------------------------------------------------------------------------------- */
 
-#define WORKER_PROGRAM_SIZE 64  /* a file name in netd's worker directory */
-#define WORKER_SOCKETS_MAX 4
-#define WORKER_CONFIG_MAX 65536 /* bytes of JSON */
+#define WORKER_PROGRAM_SIZE 64 /* a file name in netd's worker directory */
+#define WORKER_SOCKETS_MAX  4
+#define WORKER_CONFIG_MAX   65536 /* bytes of JSON */
 
 struct socket_spec {
-    int32_t type;            /* SOCK_DGRAM */
+    int32_t type; /* SOCK_DGRAM */
     struct endpoint local;
 };
 
@@ -226,8 +226,8 @@ struct worker_spec {
     uint32_t queues;
     uint32_t socket_count;
     struct socket_spec sockets[WORKER_SOCKETS_MAX];
-    uint64_t tag;            /* FNV-1a over all the rest: equal tags, equal workers */
-    char *config;            /* owned JSON text: {"device": {"name", "kind"}, "worker": {…}} */
+    uint64_t tag; /* FNV-1a over all the rest: equal tags, equal workers */
+    char *config; /* owned JSON text: {"device": {"name", "kind"}, "worker": {…}} */
     size_t config_length;
 };
 void worker_spec_done(struct worker_spec *spec);

@@ -13,38 +13,38 @@
 /* What marks ours: IFLA_IFALIAS "tunwright:<uuid>" on a device, rtm_protocol on a route, IFA_PROTO on an address
  * (kernels before 5.18 do not keep it: there, every address that is not link-local counts as ours). */
 #define NET_ALIAS_PREFIX "tunwright:"
-#define NET_PROTOCOL 84
+#define NET_PROTOCOL     84
 
 /* ---- observed ---------------------------------------------------------------------------------------------------- */
 
 struct observed_address {
     struct ip_prefix prefix;
-    bool ours;         /* IFA_PROTO 84 */
-    bool by_kernel;    /* made by the kernel itself: link-local, SLAAC, privacy addresses */
-    bool secondary;    /* IPv4: goes when its primary goes, unless promote_secondaries */
-    bool tentative;    /* IPv6 DAD has not ended */
-    bool failed;       /* IPv6 DAD found a duplicate */
+    bool ours;      /* IFA_PROTO 84 */
+    bool by_kernel; /* made by the kernel itself: link-local, SLAAC, privacy addresses */
+    bool secondary; /* IPv4: goes when its primary goes, unless promote_secondaries */
+    bool tentative; /* IPv6 DAD has not ended */
+    bool failed;    /* IPv6 DAD found a duplicate */
 };
 
 enum observed_kind { OBSERVED_TUN, OBSERVED_TAP, OBSERVED_OTHER };
 
 struct observed_link {
-    char netns[NETNS_NAME_SIZE];  /* "": the daemon's own */
+    char netns[NETNS_NAME_SIZE]; /* "": the daemon's own */
     char name[DEVICE_NAME_SIZE];
     uint32_t ifindex;
     enum observed_kind kind;
-    bool ours;                    /* has our alias */
-    struct uuid uuid;             /* where ours */
-    bool up;                      /* IFF_UP */
-    bool carrier;                 /* IFF_LOWER_UP */
+    bool ours;        /* has our alias */
+    struct uuid uuid; /* where ours */
+    bool up;          /* IFF_UP */
+    bool carrier;     /* IFF_LOWER_UP */
     bool multi_queue;
     uint32_t mtu, txqueuelen;
     uint8_t mac[6];
-    uint32_t owner, group;        /* OWNER_NONE: not set */
+    uint32_t owner, group; /* OWNER_NONE: not set */
     char master[DEVICE_NAME_SIZE];
     struct observed_address *addresses;
     size_t address_count;
-    struct route *routes;         /* only those of NET_PROTOCOL */
+    struct route *routes; /* only those of NET_PROTOCOL */
     size_t route_count;
 };
 
@@ -52,12 +52,12 @@ enum worker_state { WORKER_STARTING, WORKER_RUNNING, WORKER_RESTARTING, WORKER_F
 const char *worker_state_name(enum worker_state state);
 
 struct observed_worker {
-    struct uuid uuid;             /* its device's */
+    struct uuid uuid; /* its device's */
     enum worker_state state;
-    int32_t pid;                  /* 0 while there is none */
-    uint32_t restarts;            /* since it was attached */
-    int64_t started_ns;           /* CLOCK_REALTIME of the running process's start */
-    uint64_t tag;                 /* of its worker_spec */
+    int32_t pid;        /* 0 while there is none */
+    uint32_t restarts;  /* since it was attached */
+    int64_t started_ns; /* CLOCK_REALTIME of the running process's start */
+    uint64_t tag;       /* of its worker_spec */
     char program[WORKER_PROGRAM_SIZE];
     char detail[ERR_MESSAGE_MAX]; /* why it failed or exited last, else "" */
     char *status;                 /* owned: the last status body, "" where there is none; untrusted text */
@@ -68,7 +68,7 @@ struct observed_worker {
 struct observed {
     struct observed_link *links;
     size_t link_count, link_capacity;
-    struct route *unattached;     /* of NET_PROTOCOL and without a device, all of them in the daemon's own netns … */
+    struct route *unattached; /* of NET_PROTOCOL and without a device, all of them in the daemon's own netns … */
     size_t unattached_count, unattached_capacity;
     struct observed_worker *workers;
     size_t worker_count, worker_capacity;
@@ -96,8 +96,8 @@ enum step_kind {
 };
 const char *step_kind_name(enum step_kind kind); /* "worker_stop", … */
 
-/* Which device a step means. netd looks it up by name in the netns and refuses (-ENODEV, or -EEXIST for a create) unless
- * its alias holds this uuid. */
+/* Which device a step means. netd looks it up by name in the netns and refuses (-ENODEV, or -EEXIST for a create)
+ * unless its alias holds this uuid. */
 struct device_key {
     char netns[NETNS_NAME_SIZE];
     char name[DEVICE_NAME_SIZE];
@@ -122,24 +122,24 @@ enum link_setting {
     LINK_UP = 1 << 6,
 };
 struct link_settings {
-    uint32_t set;                 /* which of the following, enum link_setting */
+    uint32_t set; /* which of the following, enum link_setting */
     uint32_t mtu, txqueuelen;
     uint8_t mac[6];
-    uint32_t owner, group;        /* OWNER_NONE takes it away */
-    char master[DEVICE_NAME_SIZE];/* "" takes it away */
+    uint32_t owner, group;         /* OWNER_NONE takes it away */
+    char master[DEVICE_NAME_SIZE]; /* "" takes it away */
     bool up;
 };
 
 struct step {
     enum step_kind kind;
-    bool late;                       /* STEP_ADDRESS_DELETE: only once its successors are there */
+    bool late; /* STEP_ADDRESS_DELETE: only once its successors are there */
     struct device_key device;
     union {
         struct device_create create;
         struct link_settings link;
         struct ip_prefix address;
         struct route route;
-        struct worker_spec worker;   /* owns its config */
+        struct worker_spec worker; /* owns its config */
     };
 };
 void step_done(struct step *step);
@@ -151,21 +151,23 @@ struct link_stats {
 };
 
 /*
- * What the engine needs of a kernel. Two providers: kernel_netd_open (ipc.h: observes with its own netlink sockets, changes
- * through tunwright-netd) and kernel_fake_new (below). All calls but `stats` come from one thread; `stats` from any.
+ * What the engine needs of a kernel. Two providers: kernel_netd_open (ipc.h: observes with its own netlink sockets,
+ * changes through tunwright-netd) and kernel_fake_new (below). All calls but `stats` come from one thread; `stats` from
+ * any.
  */
 struct kernel;
 struct kernel_ops {
-    /* A complete look, in the daemon's netns and the named ones. An interrupted dump is repeated inside; a netns that does
-     * not exist contributes nothing. -ENOTCONN with ERR_NETD_UNAVAILABLE while netd is away. *ret_observed must be
+    /* A complete look, in the daemon's netns and the named ones. An interrupted dump is repeated inside; a netns that
+     * does not exist contributes nothing. -ENOTCONN with ERR_NETD_UNAVAILABLE while netd is away. *ret_observed must be
      * zeroed, and is the caller's to empty. */
     int (*observe)(struct kernel *kernel, const char *const *netns, size_t netns_count, struct observed *ret_observed,
                    struct err *ret_err);
-    /* Carries out one step and waits for its result: on return it is in the kernel, or nothing of it is. Borrows. -EAGAIN:
-     * not now, because of something that ends by itself; ask again a little later. */
+    /* Carries out one step and waits for its result: on return it is in the kernel, or nothing of it is. Borrows.
+     * -EAGAIN: not now, because of something that ends by itself; ask again a little later. */
     int (*apply)(struct kernel *kernel, const struct step *step, struct err *ret_err);
     /* Maps a worker's counter page read-only; munmap(2) COUNTER_PAGE_SIZE bytes when done. -ENOENT: no such worker. */
-    int (*page)(struct kernel *kernel, const struct uuid *device, const struct counter_page **ret_page, struct err *ret_err);
+    int (*page)(struct kernel *kernel, const struct uuid *device, const struct counter_page **ret_page,
+                struct err *ret_err);
     /* The device's own counters, now. -ENODEV when it is gone. */
     int (*stats)(struct kernel *kernel, const char *netns, uint32_t ifindex, struct link_stats *ret_stats);
     /* A descriptor to poll(2) for POLLIN: something changed, look again. Stays valid; owned by the provider. */
@@ -180,18 +182,18 @@ struct kernel {
 };
 
 /*
- * A kernel in memory, for tests: the refusals and side effects that plans must live with (EEXIST, ENODEV, ENETUNREACH for
- * a gateway that is not on link, ENETDOWN for a route through a device that is down; setting a device down loses its
- * routes and IPv6 addresses, deleting it everything). Its state is an open book.
+ * A kernel in memory, for tests: the refusals and side effects that plans must live with (EEXIST, ENODEV, ENETUNREACH
+ * for a gateway that is not on link, ENETDOWN for a route through a device that is down; setting a device down loses
+ * its routes and IPv6 addresses, deleting it everything). Its state is an open book.
  */
 struct kernel_fake {
     struct kernel kernel;
     struct observed state;
-    size_t applied;             /* steps carried out */
-    size_t fail_at;             /* the n-th apply from now (1 is the next) fails with fail_errno; 0: none */
+    size_t applied; /* steps carried out */
+    size_t fail_at; /* the n-th apply from now (1 is the next) fails with fail_errno; 0: none */
     int fail_errno;
-    bool disconnected;          /* every call answers -ENOTCONN */
-    struct step *log;           /* all steps carried out, without the config text */
+    bool disconnected; /* every call answers -ENOTCONN */
+    struct step *log;  /* all steps carried out, without the config text */
     size_t log_count, log_capacity;
     uint32_t next_ifindex;
     int event_fd;
@@ -211,7 +213,8 @@ int net_ns_adopt(int fd, const char *name, struct net_ns **ret_ns, struct err *r
 void net_ns_close(struct net_ns *ns);
 int net_ns_fd(const struct net_ns *ns);
 
-/* Adds what this netns holds: links, addresses and routes. -EAGAIN when dumps stay interrupted: then nothing was added. */
+/* Adds what this netns holds: links, addresses and routes. -EAGAIN when dumps stay interrupted: then nothing was added.
+ */
 int net_observe(struct net_ns *ns, struct observed *observed, struct err *ret_err);
 /* One link by name, without addresses and routes. -ENODEV. */
 int net_link_get(struct net_ns *ns, const char *name, struct observed_link *ret_link, struct err *ret_err);
@@ -224,7 +227,8 @@ int net_link_set_alias(struct net_ns *ns, uint32_t ifindex, const struct uuid *u
 int net_link_delete(struct net_ns *ns, uint32_t ifindex, struct err *ret_err);
 int net_address_add(struct net_ns *ns, uint32_t ifindex, const struct ip_prefix *address, struct err *ret_err);
 int net_address_delete(struct net_ns *ns, uint32_t ifindex, const struct ip_prefix *address, struct err *ret_err);
-/* -EAGAIN: its IPv6 source is still tentative (on tap for up to 2 s after the address was added, or the device set up). */
+/* -EAGAIN: its IPv6 source is still tentative (on tap for up to 2 s after the address was added, or the device set up).
+ */
 int net_route_add(struct net_ns *ns, uint32_t ifindex, const struct route *route, struct err *ret_err);
 int net_route_delete(struct net_ns *ns, uint32_t ifindex, const struct route *route, struct err *ret_err);
 
@@ -234,16 +238,17 @@ int net_events_open(const char *netns, int *ret_fd, struct err *ret_err);
 bool net_events_drain(int fd);
 
 /*
- * TUN (drivers/net/tun.c). Creates a persistent device in the netns with IFF_TUN_EXCL, IFF_NO_PI, and IFF_MULTI_QUEUE where
- * queues > 1; marks it with the uuid's alias; turns promote_secondaries on. ret_fds receives `queues` descriptors,
- * non-blocking and close-on-exec. Any failure leaves no device. -EEXIST where the name is in use (by anything).
+ * TUN (drivers/net/tun.c). Creates a persistent device in the netns with IFF_TUN_EXCL, IFF_NO_PI, and IFF_MULTI_QUEUE
+ * where queues > 1; marks it with the uuid's alias; turns promote_secondaries on. ret_fds receives `queues`
+ * descriptors, non-blocking and close-on-exec. Any failure leaves no device. -EEXIST where the name is in use (by
+ * anything).
  */
 int net_tun_create(struct net_ns *ns, const struct device_key *key, const struct device_create *create, int *ret_fds,
                    uint32_t *ret_ifindex, struct err *ret_err);
-/* New descriptors to a persistent device of ours that nobody holds. -ENODEV where it is not ours or not there; -EBUSY where
- * somebody holds it. Never makes a device. */
-int net_tun_attach(struct net_ns *ns, const struct device_key *key, uint32_t queues, int *ret_fds, uint32_t *ret_ifindex,
-                   struct err *ret_err);
+/* New descriptors to a persistent device of ours that nobody holds. -ENODEV where it is not ours or not there; -EBUSY
+ * where somebody holds it. Never makes a device. */
+int net_tun_attach(struct net_ns *ns, const struct device_key *key, uint32_t queues, int *ret_fds,
+                   uint32_t *ret_ifindex, struct err *ret_err);
 /* The name and flags that a queue descriptor has now (TUNGETIFF); -EBADFD where it is none. */
 int net_tun_name(int fd, char ret_name[static DEVICE_NAME_SIZE], short *ret_flags);
 int net_tun_set_owner(int queue_fd, uint32_t owner, struct err *ret_err);

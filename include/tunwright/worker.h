@@ -6,16 +6,16 @@
  *   fd 0, 1  /dev/null        fd 2  the log (stderr of tunwright-netd)
  *   fd 3     control: one end of a connected SOCK_SEQPACKET socket
  *   fd 4     a listening SOCK_SEQPACKET socket: here a later tunwright-netd connects
- * and with nothing else: no argument, no environment but PATH=, no other descriptor. It makes no descriptor itself.
+ * and with nothing else: no argument, no environment but PATH=, no other descriptor; in a session of its own.
  *
- * A message is one packet on fd 3: a head, one line of text that ends in '\n', and after it the body. The head is a verb
- * and blank-separated `key=value` words. Unknown verbs and words are to be ignored.
+ * A message is one packet on fd 3: a head, one line of text that ends in '\n', and after it the body. The head is a
+ * verb and blank-separated `key=value` words. Unknown verbs and words are to be ignored.
  *
  *   netd → worker   configure queues=1 sockets=1 tag=<16 hex> program=<name>\n{"device": {…}, "worker": {…}}
- *                       with file descriptors beside it (SCM_RIGHTS), in this order: the counter page, `queues` queues of
- *                       the device (IFF_NO_PI: bare packets, non-blocking), `sockets` sockets that are bound already.
- *                       The first is the start; a later one replaces configuration and all descriptors, and what did not
- *                       change is the same open file again.
+ *                       with file descriptors beside it (SCM_RIGHTS), in this order: the counter page, `queues`
+ *                       queues of the device (IFF_NO_PI: bare packets, non-blocking), `sockets` sockets that are
+ *                       bound already. The first is the start; a later one replaces configuration and all
+ *                       descriptors, and what did not change is the same open file again.
  *                   attach\n    from a later netd: answer `attached`
  *                   stop\n      finish: exit with 0 (so does SIGTERM)
  *   worker → netd   ready\n{status}         configured, forwarding
@@ -23,70 +23,71 @@
  *                   status\n{status}        at any time: an object for people, shown as status.worker in the API
  *                   attached\n<the last configure packet, head and body>   with that packet's descriptors, in its order
  *
- * When fd 3 reports end of file, netd is gone: keep forwarding. A new netd connects to fd 4: accept it, and make the new
- * connection fd 3. Packets that wait in the device's queue or the sockets are not lost when a worker dies: netd holds a
- * second descriptor of each, and passes them to the next worker.
+ * When fd 3 reports end of file, netd is gone: keep forwarding. A new netd connects to fd 4: accept it, and make the
+ * new connection fd 3. Packets that wait in the device's queue or the sockets are not lost when a worker dies: netd
+ * holds a second descriptor of each, and passes them to the next worker.
  */
 #ifndef TUNWRIGHT_WORKER_H
 #define TUNWRIGHT_WORKER_H
 
 #include <stdint.h>
 
-#define WORKER_CONTROL_FD 3
-#define WORKER_LISTEN_FD 4
-#define WORKER_MESSAGE_MAX (65536 + 256) /* bytes of one packet on fd 3 */
-#define WORKER_STATUS_MAX 4096           /* bytes of a status body */
-#define WORKER_FDS_MAX 24                /* 1 page, 16 queues, 4 sockets, and room */
-#define WORKER_READY_TIMEOUT_MS 5000     /* how long netd waits for `ready` */
+#define WORKER_CONTROL_FD       3
+#define WORKER_LISTEN_FD        4
+#define WORKER_MESSAGE_MAX      (65536 + 256) /* bytes of one packet on fd 3 */
+#define WORKER_STATUS_MAX       4096          /* bytes of a status body */
+#define WORKER_FDS_MAX          24            /* 1 page, 16 queues, 4 sockets, and room */
+#define WORKER_READY_TIMEOUT_MS 5000          /* how long netd waits for `ready` */
 
 /* ---- the counter page -------------------------------------------------------------------------------------------- */
 
 /* Why a packet was dropped: a closed set, with the same names in JSON, Prometheus and the dashboard. */
 enum drop_reason {
-    DROP_NO_PEER,         /* from the device, and there is nobody to send it to */
-    DROP_UNKNOWN_SOURCE,  /* from the wire, not from the peer's address and port */
-    DROP_TOO_BIG,         /* does not fit the path's MTU and may not be fragmented; answered with ICMP where that may be */
-    DROP_MALFORMED,       /* lengths or headers that contradict each other, or that are not what the device carries */
+    DROP_NO_PEER,        /* from the device, and there is nobody to send it to */
+    DROP_UNKNOWN_SOURCE, /* from the wire, not from the peer's address and port */
+    DROP_TOO_BIG,   /* does not fit the path's MTU and may not be fragmented; answered with ICMP where that may be */
+    DROP_MALFORMED, /* lengths or headers that contradict each other, or that are not what the device carries */
     DROP_UNAUTHENTICATED,
     DROP_REPLAYED,
-    DROP_QUEUE_FULL,      /* the socket or the device could not take it now (EAGAIN, ENOBUFS) */
-    DROP_LOOP,            /* from the device, and addressed to the peer's own endpoint */
-    DROP_ECN,             /* RFC 6040: congestion experienced outside, not ECN-capable inside */
-    DROP_DEVICE_DOWN,     /* the device is down (EIO) */
-    DROP_WIRE_ERROR,      /* the socket refused it: unreachable, not permitted, … */
-    DROP_NOT_FORWARDED,   /* read, and by design not sent on: the monitor's packets, what echo has no answer to */
+    DROP_QUEUE_FULL,    /* the socket or the device could not take it now (EAGAIN, ENOBUFS) */
+    DROP_LOOP,          /* from the device, and addressed to the peer's own endpoint */
+    DROP_ECN,           /* RFC 6040: congestion experienced outside, not ECN-capable inside */
+    DROP_DEVICE_DOWN,   /* the device is down (EIO) */
+    DROP_WIRE_ERROR,    /* the socket refused it: unreachable, not permitted, … */
+    DROP_NOT_FORWARDED, /* read, and by design not sent on: the monitor's packets, what echo has no answer to */
     DROP_REASON_N
 };
 /* "no_peer", "unknown_source", … */
 const char *drop_reason_name(enum drop_reason reason);
 
 /* One thread's counters, written by that thread alone with plain 64-bit stores; whoever reads adds the slots up.
- * Bytes: the inner packet's on the device side (an Ethernet frame without its FCS on tap), UDP payload on the wire side. */
+ * Bytes: the inner packet's on the device side (an Ethernet frame without its FCS on tap), UDP payload on the wire
+ * side. */
 struct counter_pair {
     uint64_t packets, bytes;
 };
 struct counter_slot {
-    struct counter_pair device_in;   /* read from the device */
-    struct counter_pair wire_out;    /* sent by the socket */
-    struct counter_pair wire_in;     /* received by the socket */
-    struct counter_pair device_out;  /* written to the device */
-    uint64_t drops[16];              /* by enum drop_reason */
+    struct counter_pair device_in;  /* read from the device */
+    struct counter_pair wire_out;   /* sent by the socket */
+    struct counter_pair wire_in;    /* received by the socket */
+    struct counter_pair device_out; /* written to the device */
+    uint64_t drops[16];             /* by enum drop_reason */
     uint64_t reserved[8];
 } __attribute__((aligned(64)));
 _Static_assert(DROP_REASON_N <= 16, "drops fit the slot");
 _Static_assert(sizeof(struct counter_slot) == 256, "published layout");
 
-/* The page: a sealed memfd of exactly COUNTER_PAGE_SIZE bytes, made by netd, in host byte order. It outlives a worker: the
- * next one goes on where it ended. */
-#define COUNTER_PAGE_SIZE 8192
-#define COUNTER_PAGE_MAGIC 0x54574350U /* "TWCP" */
+/* The page: a sealed memfd of exactly COUNTER_PAGE_SIZE bytes, made by netd, in host byte order. It outlives a worker:
+ * the next one goes on where it ended. */
+#define COUNTER_PAGE_SIZE    8192
+#define COUNTER_PAGE_MAGIC   0x54574350U /* "TWCP" */
 #define COUNTER_PAGE_VERSION 1
-#define COUNTER_SLOTS 16
+#define COUNTER_SLOTS        16
 struct counter_page {
     uint32_t magic;
     uint16_t version;
-    uint16_t slot_count;   /* COUNTER_SLOTS */
-    int64_t since_ns;      /* CLOCK_REALTIME when the counters were zero */
+    uint16_t slot_count; /* COUNTER_SLOTS */
+    int64_t since_ns;    /* CLOCK_REALTIME when the counters were zero */
     uint8_t reserved[240];
     struct counter_slot slots[COUNTER_SLOTS];
 };

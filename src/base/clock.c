@@ -23,7 +23,8 @@ int64_t clock_realtime_ns(void)
 
 const char *clock_print(int64_t realtime_ns, char out[static CLOCK_TEXT_SIZE])
 {
-    int64_t total_ms = realtime_ns / NSEC_PER_MSEC - (realtime_ns % NSEC_PER_MSEC < 0); /* rounded down, before 1970 too */
+    int64_t total_ms =
+        realtime_ns / NSEC_PER_MSEC - (realtime_ns % NSEC_PER_MSEC < 0); /* rounded down, before 1970 too */
     time_t seconds = (time_t)(total_ms / 1000 - (total_ms % 1000 < 0));
     int milliseconds = (int)(total_ms - (int64_t)seconds * 1000);
     struct tm parts;

@@ -90,7 +90,8 @@ int options_read(int argc, char **argv, const char *program, const char *summary
     if (count > OPTION_ROWS_MAX)
         return -EINVAL;
     for (size_t i = 0; i < count; i++) {
-        longs[i] = (struct option){rows[i].flag, rows[i].argument ? required_argument : no_argument, NULL, 256 + (int)i};
+        longs[i] =
+            (struct option){rows[i].flag, rows[i].argument ? required_argument : no_argument, NULL, 256 + (int)i};
         int error = take_from_environment(&rows[i], program);
         if (error)
             return error;

@@ -92,7 +92,7 @@ static int become_user(struct daemon *daemon, struct err *ret_err)
     int error = 0;
     if (geteuid() == 0 && daemon->user.uid != 0)
         error = service_user_become(&daemon->user, ret_err);
-    /* Nobody may read its memory, where the token's digest and requests are. Leak detection has to. */
+        /* Nobody may read its memory, where the token's digest and requests are. Leak detection has to. */
 #ifdef TUNWRIGHT_SANITIZED
     prctl(PR_SET_DUMPABLE, 1);
 #else

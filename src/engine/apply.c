@@ -125,8 +125,9 @@ static void item_note(struct converge_item *item, const struct step *step)
 }
 
 /*
- * What cannot be done now, but soon, is waited for: on a tap IPv6 looks for duplicates of a new address first, and meanwhile
- * refuses it as the source of a route; and a worker may be busy with what a daemon asked for that was killed since.
+ * What cannot be done now, but soon, is waited for: on a tap IPv6 looks for duplicates of a new address first, and
+ * meanwhile refuses it as the source of a route; and a worker may be busy with what a daemon asked for that was killed
+ * since.
  */
 static int step_apply(struct kernel *kernel, const struct step *step, struct err *ret_err)
 {

@@ -198,8 +198,8 @@ static int attempt_store_failed(struct attempt *attempt, int error, const struct
     return attempt_fail(attempt, error, err);
 }
 
-/* Whether it adds a route that belongs to no device. Devices carry our mark, and take their own routes and addresses with
- * them; such a route could not be told from anybody else's after a crash. */
+/* Whether it adds a route that belongs to no device. Devices carry our mark, and take their own routes and addresses
+ * with them; such a route could not be told from anybody else's after a crash. */
 static bool attempt_adds_unattached(const struct attempt *attempt)
 {
     const struct device *next = attempt->next ? attempt->next->device : NULL;

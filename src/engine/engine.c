@@ -197,8 +197,8 @@ static int engine_load(struct engine *engine, struct stored_device *stored, size
     return 0;
 }
 
-/* One change that a crash broke off: of a device that is there, or of one that never came to be. Takes the document out of
- * `attempt`. */
+/* One change that a crash broke off: of a device that is there, or of one that never came to be. Takes the document out
+ * of `attempt`. */
 static int engine_load_attempt(struct engine *engine, struct stored_device *attempt, struct err *ret_err)
 {
     void *ghosts = engine->ghosts;

@@ -223,8 +223,7 @@ static int queues_reopen(struct netd_worker *worker, uint32_t count, struct err 
 
 bool worker_is_busy(const struct netd_worker *worker)
 {
-    return worker->starter || worker->next.config || worker->phase == PHASE_STOPPING ||
-           worker->phase == PHASE_STARTING;
+    return worker->starter || worker->next.config || worker->phase == PHASE_STOPPING || worker->phase == PHASE_STARTING;
 }
 
 int worker_configure(struct netd_worker *worker, struct worker_set *set, struct waiter *starter, struct err *ret_err)

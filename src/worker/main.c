@@ -42,7 +42,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "tunwright-worker is started by tunwright-netd, with a control socket as descriptor 3.\n");
         return 2;
     }
-#ifndef TUNWRIGHT_SANITIZED /* the leak checker looks into its own process */
+#ifndef TUNWRIGHT_SANITIZED    /* the leak checker looks into its own process */
     prctl(PR_SET_DUMPABLE, 0); /* all workers have one uid: none may look into another */
 #endif
     signals_set();

@@ -42,8 +42,8 @@ static inline void shared_unlock(struct kernel *kernel)
     pthread_mutex_unlock(&((struct shared_kernel *)kernel)->lock);
 }
 
-static inline int shared_observe(struct kernel *kernel, const char *const *netns, size_t count, struct observed *ret_observed,
-                          struct err *ret_err)
+static inline int shared_observe(struct kernel *kernel, const char *const *netns, size_t count,
+                                 struct observed *ret_observed, struct err *ret_err)
 {
     struct kernel_fake *fake = shared_lock(kernel);
     int r = fake->kernel.ops->observe(&fake->kernel, netns, count, ret_observed, ret_err);
@@ -70,7 +70,7 @@ static inline int shared_apply(struct kernel *kernel, const struct step *step, s
 }
 
 static inline int shared_page(struct kernel *kernel, const struct uuid *uuid, const struct counter_page **ret_page,
-                       struct err *ret_err)
+                              struct err *ret_err)
 {
     struct kernel_fake *fake = shared_lock(kernel);
     int r = fake->kernel.ops->page(&fake->kernel, uuid, ret_page, ret_err);
@@ -345,7 +345,7 @@ static inline struct change *address_change(enum change_kind kind, const char *n
 }
 
 static inline struct change *route_change(enum change_kind kind, const char *name, const char *to, uint32_t metric,
-                                   const char *via)
+                                          const char *via)
 {
     struct change *change = change_of(kind, name);
 
@@ -367,7 +367,7 @@ static inline struct change *worker_change(const char *name, enum worker_type ty
 
 /* Waits until the newest snapshot shows the device like that. */
 static inline void wait_for(struct bench *bench, const char *name,
-                     bool (*is_so)(const struct snapshot *, const struct snapshot_device *))
+                            bool (*is_so)(const struct snapshot *, const struct snapshot_device *))
 {
     int64_t until = clock_monotonic_ns() + WAIT_NS;
 

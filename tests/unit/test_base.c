@@ -15,7 +15,8 @@ static void err_set_fills_and_returns(void **state)
 {
     (void)state;
     struct err e;
-    assert_int_equal(err_set(&e, -EINVAL, ERR_HOST_BITS_SET, "/routes/0/to", "%s has host bits", "10.0.0.1/8"), -EINVAL);
+    assert_int_equal(err_set(&e, -EINVAL, ERR_HOST_BITS_SET, "/routes/0/to", "%s has host bits", "10.0.0.1/8"),
+                     -EINVAL);
     assert_string_equal(err_code_name(e.code), "host_bits_set");
     assert_string_equal(e.pointer, "/routes/0/to");
     assert_string_equal(e.message, "10.0.0.1/8 has host bits");
@@ -68,9 +69,11 @@ static void numbers_are_read_strictly(void **state)
 static void utf8_is_told_from_what_is_not(void **state)
 {
     (void)state;
-    static const char *const good[] = {"", "plain", "z\xc3\xbcrich", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf"};
-    static const char *const bad[] = {"\x80", "\xc0\xaf", "\xc1\xbf", "\xc3", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-                                      "\xf5\x80\x80\x80", "\xe2\x82", "\xff"};
+    static const char *const good[] = {
+        "", "plain", "z\xc3\xbcrich", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf"};
+    static const char *const bad[] = {"\x80",         "\xc0\xaf",     "\xc1\xbf",         "\xc3",
+                                      "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
+                                      "\xe2\x82",     "\xff"};
     for (size_t i = 0; i < ARRAY_SIZE(good); i++)
         assert_true(utf8_is_valid(good[i], strlen(good[i])));
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
@@ -132,8 +135,11 @@ static void uuid_round_trip(void **state)
     assert_int_equal(uuid_parse(uuid_print(&a, text), &b), 0);
     assert_true(uuid_equal(&a, &b));
     assert_false(uuid_is_zero(&a));
-    static const char *const bad[] = {"", "00000000-0000-0000-0000-00000000000", "00000000-0000-0000-0000-0000000000000",
-                                      "00000000x0000-0000-0000-000000000000", "0000000A-0000-0000-0000-000000000000",
+    static const char *const bad[] = {"",
+                                      "00000000-0000-0000-0000-00000000000",
+                                      "00000000-0000-0000-0000-0000000000000",
+                                      "00000000x0000-0000-0000-000000000000",
+                                      "0000000A-0000-0000-0000-000000000000",
                                       "g0000000-0000-0000-0000-000000000000"};
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
         assert_int_equal(uuid_parse(bad[i], &b), -EINVAL);
@@ -172,7 +178,8 @@ static void options_come_from_flags_and_environment(void **state)
     assert_string_equal(listen.items[2], "c");
     assert_false(once);
 
-    char *some[] = {(char[]){"p"}, (char[]){"--run-dir=/flag"}, (char[]){"--once"}, (char[]){"--test-listen"}, (char[]){"z"}, NULL};
+    char *some[] = {
+        (char[]){"p"}, (char[]){"--run-dir=/flag"}, (char[]){"--once"}, (char[]){"--test-listen"}, (char[]){"z"}, NULL};
     assert_int_equal(options_read(5, some, "p", "s", rows, ARRAY_SIZE(rows)), 0);
     assert_string_equal(run_dir, "/flag");
     assert_true(once);

