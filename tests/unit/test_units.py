@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each case of each cmocka program (tests/unit/test_*.c) is a test here."""
 
-import functools
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -11,6 +11,9 @@ import pytest
 from lib import build
 
 HERE = pathlib.Path(__file__).parent
+AT_A_TIME = 3
+PROGRAM_LIMIT_S = 110
+pytestmark = pytest.mark.limit(120)
 MACRO = re.compile(r"^#define (\w+)\(\w+\)\s+cmocka_unit_test.*$", re.M)  # a program's own word for a case
 LINE = re.compile(r"^\[\s*(RUN|OK|FAILED|ERROR|SKIPPED)\s*\] (\w+)", re.M)
 
@@ -28,24 +31,32 @@ def cases():
     return [(path.stem, case) for path in sources() for case in cases_of(path.read_text())]
 
 
-@functools.cache
-def result(program):
-    """Runs the program, once: (exit status, what it said)."""
+@pytest.fixture(scope="session")
+def result(request):
+    """result(program) is (exit status, what it said). Each program that was asked for runs once; they wait a lot, so some
+    run at a time."""
+    programs = {item.callspec.params["program"] for item in request.session.items if item.path == pathlib.Path(__file__)}
+    with concurrent.futures.ThreadPoolExecutor(max_workers=AT_A_TIME) as pool:
+        running = {program: pool.submit(execute, program) for program in sorted(programs)}
+        yield lambda program: running[program].result()
+
+
+def execute(program):
     path = build.directory("asan") / "unit" / program
     if not path.exists():
-        pytest.fail(f"{path} is not built: run tests/run", pytrace=False)
+        return None, f"{path} is not built: run tests/run"
     environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1",
                    "UBSAN_OPTIONS": "print_stacktrace=1"}
     try:
         done = subprocess.run([path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                              env=environment, timeout=50, cwd="/tmp")
+                              env=environment, timeout=PROGRAM_LIMIT_S, cwd="/tmp")
     except subprocess.TimeoutExpired as expired:
-        return None, (expired.stdout or b"").decode(errors="replace") + "\n[still running after 50 s]"
+        return None, (expired.stdout or b"").decode(errors="replace") + f"\n[still running after {PROGRAM_LIMIT_S} s]"
     return done.returncode, done.stdout.decode(errors="replace")
 
 
 @pytest.mark.parametrize("program,case", cases())
-def test_case(program, case):
+def test_case(result, program, case):
     status, said = result(program)
     outcomes = [(match[1], match.start(), match.end()) for match in LINE.finditer(said) if match[2] == case]
     if not outcomes:
@@ -59,7 +70,7 @@ def test_case(program, case):
 
 
 @pytest.mark.parametrize("program", [path.stem for path in sources()])
-def test_program(program):
+def test_program(result, program):
     """The program as a whole: its exit status, no leak at its end, and no case that is not told apart above."""
     status, said = result(program)
     if status != 0 or build.REPORT.search(said):
