@@ -23,7 +23,8 @@ def sources():
 
 
 def cases_of(text):
-    words = "|".join([r"cmocka_unit_test\w*", *MACRO.findall(text)])
+    shared = [path.read_text() for path in HERE.glob("*.h")]
+    words = "|".join([r"cmocka_unit_test\w*", *(word for source in [text, *shared] for word in MACRO.findall(source))])
     return dict.fromkeys(re.findall(rf"\b(?:{words})\(\s*(\w+)", MACRO.sub("", text)))
 
 
@@ -77,3 +78,4 @@ def test_program(result, program):
         pytest.fail(f"{program}: exit status {status}\n{said[-8000:]}", pytrace=False)
     run = {match[2] for match in LINE.finditer(said)}
     assert run, f"{program} has no test"
+    assert run == set(cases_of((HERE / f"{program}.c").read_text())), "the cases that ran are those that are tests here"
