@@ -231,7 +231,6 @@ struct worker_spec {
     size_t config_length;
 };
 void worker_spec_done(struct worker_spec *spec);
-int worker_spec_copy(const struct worker_spec *spec, struct worker_spec *ret_spec);
 /* From a device whose worker is not WORKER_NONE. -ENOMEM. */
 int worker_spec_build(const struct device *device, struct worker_spec *ret_spec);
 

@@ -17,12 +17,7 @@ void addresses_list(struct request *request)
     cJSON *items = cJSON_CreateArray();
     for (size_t i = 0; items && i < device->address_count; i++) {
         char text[IP_PREFIX_TEXT_SIZE];
-        cJSON *item = cJSON_CreateString(ip_prefix_print(&device->addresses[i], text));
-        if (!item || !cJSON_AddItemToArray(items, item)) {
-            cJSON_Delete(item);
-            cJSON_Delete(items);
-            items = NULL;
-        }
+        answer_item_add(&items, cJSON_CreateString(ip_prefix_print(&device->addresses[i], text)));
     }
     answer_items(request, items);
 }

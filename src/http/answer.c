@@ -194,6 +194,15 @@ void answer_json(struct request *request, unsigned status, cJSON *json)
         answer_no_memory(request);
 }
 
+void answer_item_add(cJSON **items, cJSON *item)
+{
+    if (item && cJSON_AddItemToArray(*items, item))
+        return;
+    cJSON_Delete(item);
+    cJSON_Delete(*items);
+    *items = NULL;
+}
+
 void answer_items(struct request *request, cJSON *items)
 {
     cJSON *json = items ? cJSON_CreateObject() : NULL;

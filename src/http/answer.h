@@ -12,6 +12,8 @@ struct cJSON;
 
 /* Takes the tree (NULL: memory ran out). Compact, with a newline at the end. */
 void answer_json(struct request *request, unsigned status, struct cJSON *json);
+/* Adds an item to the array that answer_items takes. Takes the item; NULL, or no memory, makes *items NULL. */
+void answer_item_add(struct cJSON **items, struct cJSON *item);
 /* {"items": […], "next": null}; takes the array. */
 void answer_items(struct request *request, struct cJSON *items);
 void answer_empty(struct request *request, unsigned status);

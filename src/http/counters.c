@@ -83,12 +83,7 @@ void counters_list(struct request *request)
     const struct snapshot *snapshot CLEANUP(devices_snapshot_done) = engine_snapshot(request->server->engine);
     cJSON *items = cJSON_CreateArray();
     for (size_t i = 0; items && i < snapshot->device_count; i++) {
-        cJSON *json = counters_to_json(request->server->engine, &snapshot->devices[i]);
-        if (!json || !cJSON_AddItemToArray(items, json)) {
-            cJSON_Delete(json);
-            cJSON_Delete(items);
-            items = NULL;
-        }
+        answer_item_add(&items, counters_to_json(request->server->engine, &snapshot->devices[i]));
     }
     answer_items(request, items);
 }

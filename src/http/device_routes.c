@@ -24,12 +24,7 @@ void device_routes_list(struct request *request)
     const struct device *device = entry->stored.device;
     cJSON *items = cJSON_CreateArray();
     for (size_t i = 0; items && i < device->route_count; i++) {
-        cJSON *item = route_to_json(&device->routes[i]);
-        if (!item || !cJSON_AddItemToArray(items, item)) {
-            cJSON_Delete(item);
-            cJSON_Delete(items);
-            items = NULL;
-        }
+        answer_item_add(&items, route_to_json(&device->routes[i]));
     }
     answer_items(request, items);
 }

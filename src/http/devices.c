@@ -125,12 +125,7 @@ void devices_list(struct request *request)
     const struct snapshot *snapshot CLEANUP(devices_snapshot_done) = engine_snapshot(request->server->engine);
     cJSON *items = cJSON_CreateArray();
     for (size_t i = 0; items && i < snapshot->device_count; i++) {
-        cJSON *document = devices_document(&snapshot->devices[i]);
-        if (!document || !cJSON_AddItemToArray(items, document)) {
-            cJSON_Delete(document);
-            cJSON_Delete(items);
-            items = NULL;
-        }
+        answer_item_add(&items, devices_document(&snapshot->devices[i]));
     }
     answer_items(request, items);
 }
