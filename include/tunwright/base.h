@@ -52,8 +52,13 @@ enum err_code {
     ERR_NOT_FOUND,
     ERR_METHOD_NOT_ALLOWED,
     ERR_ALREADY_EXISTS,
-    ERR_FOREIGN_DEVICE, /* a device of that name exists and is not ours */
-    ERR_ADDRESS_IN_USE, /* the worker's local address is bound already */
+    ERR_FOREIGN_DEVICE,       /* a device of that name exists and is not ours */
+    ERR_ADDRESS_IN_USE,       /* the worker's local address is bound already */
+    ERR_PRECONDITION_FAILED,  /* If-Match or If-None-Match does not hold */
+    ERR_CONFIRMATION_PENDING, /* an earlier change waits to be confirmed or reverted */
+    ERR_NOTHING_PENDING,      /* there is no change to confirm or revert */
+    ERR_RATE_LIMITED,         /* too many failures from there: wait */
+    ERR_CONTESTED,            /* somebody undoes what we do, again and again: see state `conflict` */
     /* what stopped us */
     ERR_KERNEL_REFUSED, /* `operation` and `sys_errno` say what and why */
     ERR_WORKER_FAILED,

@@ -177,6 +177,64 @@ int device_route_remove(struct device *device, const struct route *key);
  * gets a pointer into the document. device_parse calls it; call it again after an edit. 0 or -EINVAL. */
 int device_validate(const struct device *device, struct err_list *errors);
 
+/* ---- label selectors --------------------------------------------------------------------------------------------- */
+
+/*
+ * "site=berlin,tier!=test,backup,!old": terms with commas between, all of which must hold. A key alone asks that there
+ * is such a label, "!key" that there is none; "key!=value" also holds where there is no such label. Blanks are not
+ * taken; a value with a comma in it cannot be asked for.
+ */
+#define SELECTOR_TERMS_MAX 16
+#define SELECTOR_TEXT_SIZE 1024
+enum selector_operator { SELECTOR_EQUAL, SELECTOR_NOT_EQUAL, SELECTOR_PRESENT, SELECTOR_ABSENT };
+struct selector_term {
+    enum selector_operator op;
+    struct label label; /* the value only for the first two */
+};
+struct selector {
+    size_t count; /* 0: all devices */
+    struct selector_term terms[SELECTOR_TERMS_MAX];
+};
+/* -EINVAL with ERR_INVALID_VALUE, the pointer empty. "" is the selector of all devices. */
+int selector_parse(const char *text, struct selector *ret_selector, struct err *ret_err);
+bool selector_matches(const struct selector *selector, const struct device *device);
+
+/* ---- who may ----------------------------------------------------------------------------------------------------- */
+
+/* Each may what the one before may. */
+enum role {
+    ROLE_NOBODY,
+    ROLE_READER,   /* looks at everything but tokens and the audit log */
+    ROLE_OPERATOR, /* changes devices and the configuration */
+    ROLE_ADMIN,    /* tokens and the audit log */
+    ROLE_N
+};
+const char *role_name(enum role role); /* "nobody", "reader", … */
+int role_parse(const char *text, enum role *ret_role);
+
+enum token_kind {
+    TOKEN_BEARER,      /* a secret of 256 bits, of which only the SHA-256 is kept */
+    TOKEN_CERTIFICATE, /* the client certificate whose subject's common name is the token's name */
+    TOKEN_KIND_N
+};
+const char *token_kind_name(enum token_kind kind); /* "bearer", "certificate" */
+
+#define TOKEN_NAME_SIZE   64 /* as a label's key */
+#define TOKEN_DIGEST_SIZE 32
+struct token {
+    char name[TOKEN_NAME_SIZE]; /* unique: it is the {id} of its path, too */
+    enum token_kind kind;
+    enum role role;                    /* reader, operator or admin */
+    char selector[SELECTOR_TEXT_SIZE]; /* "" or one that parses: the devices that it may see and change */
+    int64_t created_ns, expires_ns;    /* CLOCK_REALTIME; expires 0: never */
+    uint8_t digest[TOKEN_DIGEST_SIZE]; /* SHA-256 of a bearer's secret as text, else zero */
+};
+/* What POST /v1/tokens takes: {"name", "role", "kind": "bearer", "selector": null, "expires": null}, `expires` an RFC 3339
+ * time in UTC. created_ns and digest stay zero. */
+int token_parse(const char *text, size_t length, struct token *ret_token, struct err_list *errors);
+/* All but the digest; {"name", "kind", "role", "selector", "created", "expires"}. Owned; NULL: no memory. */
+struct cJSON *token_to_json(const struct token *token);
+
 /* ---- JSON -------------------------------------------------------------------------------------------------------- */
 
 #define JSON_DEPTH_MAX 16
@@ -207,6 +265,49 @@ int worker_config_parse(const char *text, size_t length, struct worker_config *r
 struct cJSON *device_to_json(const struct device *device);
 struct cJSON *route_to_json(const struct route *route);
 struct cJSON *worker_config_to_json(const struct worker_config *worker); /* null for WORKER_NONE */
+/*
+ * RFC 7396: `current` as JSON, merged with the patch, and read as device_parse reads a PUT. What the patch sets to null
+ * gets its default again. Faults point into the merged document, those of the patch's own syntax to "".
+ */
+int device_patch(const struct device *current, const char *patch, size_t length, struct device **ret_device,
+                 struct err_list *errors);
+
+/* Several documents at once: {"devices": […], "absent": ["tun3"]}. */
+struct device_set {
+    struct device **devices; /* owned, sorted by name */
+    size_t count;
+    char (*absent)[DEVICE_NAME_SIZE]; /* owned: names that shall not be there */
+    size_t absent_count;
+};
+#define DEVICE_SET_MAX 4096
+void device_set_done(struct device_set *set);
+/* Pointers begin with /devices/<place in the text>. Two devices of one name are a fault; so is a name both there and
+ * absent. `may_be_part`: `absent` is known, and a lone device document is taken as a config of one (a start-up file). */
+int device_set_parse(const char *text, size_t length, bool may_be_part, struct device_set *ret_set,
+                     struct err_list *errors);
+/* {"devices": […]} of documents without status, as they come. Owned; NULL: no memory. */
+struct cJSON *device_set_to_json(const struct device *const *devices, size_t count);
+
+/* What a change did to one device. */
+enum difference_action {
+    DIFFERENCE_CREATED,
+    DIFFERENCE_CHANGED,
+    DIFFERENCE_DELETED,
+    DIFFERENCE_ADOPTED,  /* it was there and somebody else's */
+    DIFFERENCE_RELEASED, /* it stays in the kernel, and is nobody's of ours */
+    DIFFERENCE_ACTION_N
+};
+struct difference {
+    enum difference_action action;
+    const struct device *before, *after; /* borrowed; NULL: there was, or is, none */
+};
+/*
+ * [{"device": "tun0", "action": "changed", "patch": {"mtu": 1400}}, …]: `patch` is the RFC 7396 merge patch that leads
+ * from before to after: the whole document where there was none, null where there is none. Secrets in a document, where
+ * there are any, are left out. This is what the audit log and a dry run show. Owned text; NULL: no memory.
+ */
+char *differences_print(const struct difference *differences, size_t count);
+
 /* device_to_json as compact text: the form that is stored. */
 char *device_print(const struct device *device);
 

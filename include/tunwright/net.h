@@ -46,6 +46,8 @@ struct observed_link {
     size_t address_count;
     struct route *routes; /* only those of NET_PROTOCOL */
     size_t route_count;
+    struct route *foreign_routes; /* of a TUN/TAP: unicast ones that an administrator made (protocol boot or static) */
+    size_t foreign_route_count;
 };
 
 enum worker_state { WORKER_STARTING, WORKER_RUNNING, WORKER_RESTARTING, WORKER_FAILED, WORKER_STATE_N };
@@ -130,8 +132,18 @@ struct link_settings {
     bool up;
 };
 
+/* What a step does to the traffic of its device; no step touches another's. */
+enum disturbance {
+    DISTURBS_NONE,     /* no packet is lost for it */
+    DISTURBS_FLAP,     /* the device goes down and up, or its worker does: packets may be lost for a moment */
+    DISTURBS_RECREATE, /* the device is taken away, to be made anew or for good */
+    DISTURBANCE_N
+};
+const char *disturbance_name(enum disturbance disturbance); /* "none", "flap", "recreate" */
+
 struct step {
     enum step_kind kind;
+    enum disturbance disturbs;
     bool late; /* STEP_ADDRESS_DELETE: only once its successors are there */
     struct device_key device;
     union {

@@ -227,7 +227,7 @@ static int attempt_announce(struct attempt *attempt)
         return 0;
     r = store_begin(store, &err);
     if (r == 0)
-        r = store_attempt_put(store, &attempt->uuid, attempt->next->device, &err);
+        r = store_attempt_put(store, &attempt->uuid, attempt->next->device, false, &err);
     if (r == 0)
         r = store_commit(store, &err);
     if (r < 0) {

@@ -346,12 +346,13 @@ const struct snapshot *engine_snapshot(struct engine *engine)
     return snapshot;
 }
 
-size_t engine_events(struct engine *engine, uint64_t after, struct event *ret_events, size_t room, uint64_t *ret_newest)
+size_t engine_events(struct engine *engine, uint64_t after, struct event *ret_events, size_t room,
+                     uint64_t *ret_oldest, uint64_t *ret_newest)
 {
     size_t count;
 
     pthread_mutex_lock(&engine->lock);
-    count = event_ring_copy(&engine->events, after, ret_events, room, ret_newest);
+    count = event_ring_copy(&engine->events, after, ret_events, room, ret_oldest, ret_newest);
     pthread_mutex_unlock(&engine->lock);
     return count;
 }

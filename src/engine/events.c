@@ -10,18 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const event_type_names[] = {
-    [EVENT_DEVICE_CREATED] = "device_created", [EVENT_DEVICE_CHANGED] = "device_changed",
-    [EVENT_DEVICE_DELETED] = "device_deleted", [EVENT_DEVICE_STATE] = "device_state",
-    [EVENT_WORKER_STATE] = "worker_state",
-};
-_Static_assert(ARRAY_SIZE(event_type_names) == EVENT_TYPE_N, "each type has its name");
-
-const char *event_type_name(enum event_type type)
-{
-    return (unsigned)type < EVENT_TYPE_N ? event_type_names[type] : "unknown";
-}
-
 int event_ring_init(struct event_ring *ring)
 {
     ring->newest = 0;
@@ -107,7 +95,7 @@ void event_ring_compare(struct event_ring *ring, const struct snapshot *before, 
 }
 
 size_t event_ring_copy(const struct event_ring *ring, uint64_t after, struct event *ret_events, size_t room,
-                       uint64_t *ret_newest)
+                       uint64_t *ret_oldest, uint64_t *ret_newest)
 {
     uint64_t oldest = ring->newest > ENGINE_EVENTS_KEPT ? ring->newest - ENGINE_EVENTS_KEPT : 0;
     size_t count = 0;
@@ -115,5 +103,7 @@ size_t event_ring_copy(const struct event_ring *ring, uint64_t after, struct eve
     for (uint64_t s = after > oldest ? after : oldest; s < ring->newest && count < room; s++)
         ret_events[count++] = ring->items[s % ENGINE_EVENTS_KEPT];
     *ret_newest = ring->newest;
+    if (ret_oldest)
+        *ret_oldest = ring->newest ? oldest + 1 : 0;
     return count;
 }

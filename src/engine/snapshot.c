@@ -70,6 +70,8 @@ static void shared_free(struct shared_snapshot *shared)
     free(shared);
 }
 
+static const struct token_set no_tokens;
+
 struct snapshot *snapshot_new(const struct engine *engine)
 {
     struct shared_snapshot *shared = calloc(1, sizeof(*shared));
@@ -107,6 +109,7 @@ struct snapshot *snapshot_new(const struct engine *engine)
     shared->snapshot.netd_connected = engine->netd_connected;
     shared->snapshot.store_writable = engine->store_writable;
     shared->snapshot.settled = engine->settled;
+    shared->snapshot.tokens = &no_tokens;
     return &shared->snapshot;
 }
 

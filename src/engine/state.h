@@ -87,7 +87,7 @@ void event_ring_done(struct event_ring *ring);
 /* What happened between two snapshots. */
 void event_ring_compare(struct event_ring *ring, const struct snapshot *before, const struct snapshot *after);
 size_t event_ring_copy(const struct event_ring *ring, uint64_t after, struct event *ret_events, size_t room,
-                       uint64_t *ret_newest);
+                       uint64_t *ret_oldest, uint64_t *ret_newest);
 
 /* ---- the engine -------------------------------------------------------------------------------------------------- */
 
@@ -138,6 +138,32 @@ void engine_finish_unseen(struct engine *engine, struct tracked *tracked, const 
 int engine_settle(struct engine *engine, const char *name, struct err *ret_err);
 /* What a change of that device was about to do is done, or undone. No transaction may be open. */
 void engine_forget_attempt(struct engine *engine, const struct uuid *uuid);
+
+/*
+ * journal.c: what is written beside a change, in its transaction.
+ *
+ * Events are the differences between two snapshots, and what was staged besides. They are numbered and stored in the
+ * open transaction (journal_write), and readers see them once that is committed (journal_committed, which engine_publish
+ * calls under `lock`). While the store refuses, the comparison still begins at the snapshot that was told last: nothing
+ * is lost but what happened in between and passed.
+ */
+int journal_write(struct engine *engine, const struct snapshot *after, struct err *ret_err);
+void journal_stage(struct engine *engine, enum event_type type, const char *device, const char *format, ...)
+    PRINTF_LIKE(4, 5);
+void journal_committed(struct engine *engine, const struct snapshot *after);
+void journal_rolled_back(struct engine *engine); /* what was staged is forgotten as well */
+int journal_audit(struct engine *engine, const struct actor *actor, const char *changes, struct err *ret_err);
+/* At the start: the events that are kept. */
+int journal_load(struct engine *engine, struct err *ret_err);
+
+/* tokens.c: the tokens as the next snapshot shows them, and the changes of them, from beginning to end. */
+int tokens_load(struct engine *engine, struct err *ret_err);
+void tokens_change(struct engine *engine, struct change *change);
+
+/* pending.c: the change that waits for its confirmation. */
+int pending_load(struct engine *engine, struct err *ret_err); /* at the start, before the devices are loaded: one whose
+                                                                 time is over is undone in the store there and then */
+void pending_tick(struct engine *engine);                     /* reverts what is due */
 
 /* change.c: carries out one change and calls its `done`. */
 void engine_change(struct engine *engine, struct change *change);

@@ -29,8 +29,16 @@ enum request_phase {
     REQUEST_ANSWERED, /* the answer was handed to the library */
 };
 
+/* Who asks: found once the head is there. */
+struct identity {
+    enum role role; /* ROLE_NOBODY: nobody that is known */
+    char name[ACTOR_NAME_SIZE], address[ACTOR_ADDRESS_SIZE]; /* as struct actor has them */
+    struct selector selector; /* the devices that it may see and change; empty: all */
+};
+
 struct request {
     struct http_server *server;
+    struct identity identity;
     struct client *client;
     struct MHD_Connection *connection;
     enum request_phase phase;

@@ -7,9 +7,7 @@
 
 #include "request.h"
 
-enum role { ROLE_NOBODY, ROLE_ADMIN };
-
-#define ROUTE_QUERY_MAX  4
+#define ROUTE_QUERY_MAX  8
 #define ROUTE_ALLOW_SIZE 64
 
 struct route_row {

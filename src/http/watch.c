@@ -125,7 +125,7 @@ static int stream_next(struct stream *stream, struct message **ret_message, bool
     if (stream->wants_events) {
         struct event events[EVENTS_AT_ONCE];
         uint64_t newest;
-        size_t count = engine_events(server->engine, cursor, events, EVENTS_AT_ONCE, &newest);
+        size_t count = engine_events(server->engine, cursor, events, EVENTS_AT_ONCE, NULL, &newest);
         if (count && events[0].sequence > cursor + 1)
             buf_printf(&text, ": %" PRIu64 " events were lost, for this client is slow\n\n",
                        events[0].sequence - cursor - 1);
@@ -369,7 +369,7 @@ static int64_t streams_wake(struct http_server *server, int64_t now)
 {
     struct event unused;
     uint64_t newest = 0;
-    engine_events(server->engine, UINT64_MAX, &unused, 0, &newest);
+    engine_events(server->engine, UINT64_MAX, &unused, 0, NULL, &newest);
     int64_t wake_at = now + HEARTBEAT_NS;
     pthread_mutex_lock(&server->mutex);
     for (struct stream *stream = server->streams; stream; stream = stream->next) {
@@ -481,7 +481,7 @@ void watch_get(struct request *request)
         return;
     }
     struct event unused;
-    engine_events(stream->server->engine, UINT64_MAX, &unused, 0, &stream->cursor);
+    engine_events(stream->server->engine, UINT64_MAX, &unused, 0, NULL, &stream->cursor);
     stream->sent_ns = clock_monotonic_ns();
     stream->due_ns = stream->sent_ns / ROUND_NS * ROUND_NS;
     buf_add_text(&greeting, ": watching\n\n");

@@ -20,16 +20,17 @@ static const char *const statement_text[] = {
     [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
     [STATEMENT_COMMIT] = "COMMIT",
     [STATEMENT_ROLLBACK] = "ROLLBACK",
-    [STATEMENT_DEVICES] = "SELECT name, uuid, generation, created_ns, changed_ns, document FROM device ORDER BY name",
+    [STATEMENT_DEVICES] = "SELECT name, uuid, generation, created_ns, changed_ns, document, 0 FROM device ORDER BY name",
     [STATEMENT_DEVICE_PUT] = "INSERT INTO device (name, uuid, generation, created_ns, changed_ns, document)"
                              " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
                              " ON CONFLICT (name) DO UPDATE SET uuid = excluded.uuid, generation = excluded.generation,"
                              " created_ns = excluded.created_ns, changed_ns = excluded.changed_ns,"
                              " document = excluded.document",
     [STATEMENT_DEVICE_DELETE] = "DELETE FROM device WHERE name = ?1",
-    [STATEMENT_ATTEMPTS] = "SELECT name, uuid, 0, 0, 0, document FROM attempt ORDER BY name",
-    [STATEMENT_ATTEMPT_PUT] = "INSERT INTO attempt (uuid, name, document) VALUES (?1, ?2, ?3)"
-                              " ON CONFLICT (uuid) DO UPDATE SET name = excluded.name, document = excluded.document",
+    [STATEMENT_ATTEMPTS] = "SELECT name, uuid, 0, 0, 0, document, adopts FROM attempt ORDER BY name",
+    [STATEMENT_ATTEMPT_PUT] = "INSERT INTO attempt (uuid, name, document, adopts) VALUES (?1, ?2, ?3, ?4)"
+                              " ON CONFLICT (uuid) DO UPDATE SET name = excluded.name, document = excluded.document,"
+                              " adopts = excluded.adopts",
     [STATEMENT_ATTEMPT_DELETE] = "DELETE FROM attempt WHERE uuid = ?1",
 };
 _Static_assert(ARRAY_SIZE(statement_text) == STATEMENT_N, "each statement has its text");

@@ -24,6 +24,7 @@ static int row_read(sqlite3_stmt *row, struct stored_device *ret_stored, struct 
         .generation = (uint64_t)sqlite3_column_int64(row, 2),
         .created_ns = sqlite3_column_int64(row, 3),
         .changed_ns = sqlite3_column_int64(row, 4),
+        .adopts = sqlite3_column_int(row, 6) != 0,
     };
     struct err_list *faults;
     int r;
@@ -170,7 +171,8 @@ int store_device_delete(struct store *store, const char *name, struct err *ret_e
     return r;
 }
 
-int store_attempt_put(struct store *store, const struct uuid *uuid, const struct device *device, struct err *ret_err)
+int store_attempt_put(struct store *store, const struct uuid *uuid, const struct device *device, bool adopts,
+                      struct err *ret_err)
 {
     sqlite3_stmt *statement = store->statements[STATEMENT_ATTEMPT_PUT];
     CLEANUP(text_done) char *document = NULL;
@@ -188,6 +190,8 @@ int store_attempt_put(struct store *store, const struct uuid *uuid, const struct
         result = sqlite3_bind_text(statement, 2, device->name, -1, SQLITE_STATIC);
     if (result == SQLITE_OK)
         result = sqlite3_bind_text(statement, 3, document, -1, SQLITE_STATIC);
+    if (result == SQLITE_OK)
+        result = sqlite3_bind_int(statement, 4, adopts);
     if (result == SQLITE_OK)
         r = database_step(store, STATEMENT_ATTEMPT_PUT, ret_err, "store what is about to be done");
     else

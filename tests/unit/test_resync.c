@@ -320,7 +320,7 @@ static void test_events(void **state)
     uint64_t newest = 77;
     struct err err;
 
-    assert_int_equal(engine_events(bench->engine, 0, events, 16, &newest), 0);
+    assert_int_equal(engine_events(bench->engine, 0, events, 16, NULL, &newest), 0);
     assert_int_equal(newest, 0);
     assert_int_equal(put(bench, full), OUTCOME_CREATED);
     assert_int_equal(run(bench, address_change(CHANGE_ADDRESS_PUT, "tun0", "10.1.0.1/24"), NULL), OUTCOME_CREATED);
@@ -332,11 +332,11 @@ static void test_events(void **state)
                      OUTCOME_FAILED);
     assert_int_equal(err.code, ERR_KERNEL_REFUSED);
     assert_string_equal(err.pointer, "/routes/3");
-    assert_int_equal(engine_events(bench->engine, 0, events, 16, &newest), 5);
+    assert_int_equal(engine_events(bench->engine, 0, events, 16, NULL, &newest), 5);
     assert_int_equal(run(bench, change_of(CHANGE_WORKER_DELETE, "tun0"), NULL), OUTCOME_DELETED);
     assert_int_equal(run(bench, change_of(CHANGE_DEVICE_DELETE, "tun0"), NULL), OUTCOME_DELETED);
     /* created, worker, state; changed; changed; changed, worker; deleted */
-    assert_int_equal(engine_events(bench->engine, 0, events, 16, &newest), 8);
+    assert_int_equal(engine_events(bench->engine, 0, events, 16, NULL, &newest), 8);
     assert_int_equal(newest, 8);
     for (size_t i = 0; i < 8; i++) {
         size_t row = i < 5 ? i : i == 5 ? 4 : i - 1;
@@ -348,11 +348,11 @@ static void test_events(void **state)
     assert_string_equal(events[1].detail, "running");
     assert_string_equal(events[2].detail, "ready");
     assert_string_equal(events[6].detail, "none");
-    assert_int_equal(engine_events(bench->engine, 6, events, 16, &newest), 2);
+    assert_int_equal(engine_events(bench->engine, 6, events, 16, NULL, &newest), 2);
     assert_int_equal(events[0].sequence, 7);
-    assert_int_equal(engine_events(bench->engine, 0, events, 2, &newest), 2);
+    assert_int_equal(engine_events(bench->engine, 0, events, 2, NULL, &newest), 2);
     assert_int_equal(events[0].sequence, 1);
-    assert_int_equal(engine_events(bench->engine, 100, events, 2, &newest), 0);
+    assert_int_equal(engine_events(bench->engine, 100, events, 2, NULL, &newest), 0);
 
     for (unsigned i = 0; i < 600; i++) /* more than are kept */
         assert_int_equal(put(bench, i % 2 ? "{'name':'tun0','kind':'tun'}" : "{'name':'tun0','kind':'tun','mtu':1400}"),
@@ -360,7 +360,7 @@ static void test_events(void **state)
     for (unsigned i = 0; i < 600; i++)
         assert_int_equal(put(bench, i % 2 ? "{'name':'tun0','kind':'tun'}" : "{'name':'tun0','kind':'tun','mtu':1400}"),
                          OUTCOME_CHANGED);
-    assert_int_equal(engine_events(bench->engine, 0, events, 1, &newest), 1);
+    assert_int_equal(engine_events(bench->engine, 0, events, 1, NULL, &newest), 1);
     assert_true(newest > ENGINE_EVENTS_KEPT);
     assert_int_equal(events[0].sequence, newest - ENGINE_EVENTS_KEPT + 1);
 }
@@ -386,7 +386,7 @@ static void *reader_main(void *argument)
         for (size_t j = 0; j < snapshot->device_count; j++)
             engine_counters(bench->engine, &snapshot->devices[j], &counters);
         snapshot_release(snapshot);
-        size_t count = engine_events(bench->engine, after, events, ARRAY_SIZE(events), &newest);
+        size_t count = engine_events(bench->engine, after, events, ARRAY_SIZE(events), NULL, &newest);
         for (size_t j = 0; j < count; j++) {
             if (events[j].sequence != after + 1)
                 return missing;

@@ -341,12 +341,12 @@ static void test_attempts(void **state)
     struct err err = {0};
     size_t count = 1;
 
-    assert_true(store_attempt_put(store, &a.uuid, a.device, &err) < 0); /* outside of a transaction */
+    assert_true(store_attempt_put(store, &a.uuid, a.device, false, &err) < 0); /* outside of a transaction */
     assert_true(store_attempt_delete(store, &a.uuid, &err) < 0);
     assert_int_equal(store_begin(store, &err), 0);
-    assert_int_equal(store_attempt_put(store, &a.uuid, b.device, &err), 0);
-    assert_int_equal(store_attempt_put(store, &b.uuid, b.device, &err), 0);
-    assert_int_equal(store_attempt_put(store, &a.uuid, a.device, &err), 0); /* in the place of the first */
+    assert_int_equal(store_attempt_put(store, &a.uuid, b.device, false, &err), 0);
+    assert_int_equal(store_attempt_put(store, &b.uuid, b.device, false, &err), 0);
+    assert_int_equal(store_attempt_put(store, &a.uuid, a.device, false, &err), 0); /* in the place of the first */
     assert_int_equal(store_commit(store, &err), 0);
     assert_int_equal(store_begin(store, &err), 0);
     assert_int_equal(store_attempt_delete(store, &a.uuid, &err), 0);
