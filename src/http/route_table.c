@@ -12,26 +12,26 @@
 #define ROUTE_PATH   "/v1/devices/{name}/routes/{prefix}/{length}"
 
 static const struct route_row rows[] = {
-    {"GET", "/healthz", ROLE_NOBODY, 0, meta_health, {0}},
-    {"GET", "/readyz", ROLE_ADMIN, 0, meta_ready, {0}},
-    {"GET", "/v1/version", ROLE_ADMIN, 0, meta_version, {0}},
-    {"GET", "/v1/devices", ROLE_ADMIN, 0, devices_list, {0}},
-    {"POST", "/v1/devices", ROLE_ADMIN, DEVICE_BODY, devices_post, {0}},
-    {"GET", "/v1/devices/{name}", ROLE_ADMIN, 0, devices_get, {0}},
-    {"PUT", "/v1/devices/{name}", ROLE_ADMIN, DEVICE_BODY, devices_put, {0}},
-    {"DELETE", "/v1/devices/{name}", ROLE_ADMIN, 0, devices_delete, {0}},
-    {"GET", "/v1/devices/{name}/addresses", ROLE_ADMIN, 0, addresses_list, {0}},
-    {"PUT", ADDRESS_PATH, ROLE_ADMIN, PART_BODY, addresses_put, {0}},
-    {"DELETE", ADDRESS_PATH, ROLE_ADMIN, 0, addresses_delete, {0}},
-    {"GET", "/v1/devices/{name}/routes", ROLE_ADMIN, 0, device_routes_list, {0}},
-    {"PUT", ROUTE_PATH, ROLE_ADMIN, PART_BODY, device_routes_put, {"metric", "table"}},
-    {"DELETE", ROUTE_PATH, ROLE_ADMIN, 0, device_routes_delete, {"metric", "table"}},
-    {"GET", "/v1/devices/{name}/worker", ROLE_ADMIN, 0, workers_get, {0}},
-    {"PUT", "/v1/devices/{name}/worker", ROLE_ADMIN, PART_BODY, workers_put, {0}},
-    {"DELETE", "/v1/devices/{name}/worker", ROLE_ADMIN, 0, workers_delete, {0}},
-    {"GET", "/v1/devices/{name}/counters", ROLE_ADMIN, 0, counters_get, {0}},
-    {"GET", "/v1/counters", ROLE_ADMIN, 0, counters_list, {0}},
-    {"GET", "/v1/watch", ROLE_ADMIN, 0, watch_get, {"topics", "device", "interval_ms"}},
+    {"GET", "/healthz", ROLE_NOBODY, 0, 0, meta_health, {0}},
+    {"GET", "/readyz", ROLE_NOBODY, 0, 0, meta_ready, {0}},
+    {"GET", "/v1/version", ROLE_READER, 0, 0, meta_version, {0}},
+    {"GET", "/v1/devices", ROLE_READER, 0, 0, devices_list, {0}},
+    {"POST", "/v1/devices", ROLE_OPERATOR, ROUTE_MUTATION, DEVICE_BODY, devices_post, {0}},
+    {"GET", "/v1/devices/{name}", ROLE_READER, ROUTE_CONDITIONAL, 0, devices_get, {0}},
+    {"PUT", "/v1/devices/{name}", ROLE_OPERATOR, ROUTE_MUTATION, DEVICE_BODY, devices_put, {0}},
+    {"DELETE", "/v1/devices/{name}", ROLE_OPERATOR, ROUTE_MUTATION, 0, devices_delete, {0}},
+    {"GET", "/v1/devices/{name}/addresses", ROLE_READER, ROUTE_CONDITIONAL, 0, addresses_list, {0}},
+    {"PUT", ADDRESS_PATH, ROLE_OPERATOR, ROUTE_MUTATION, PART_BODY, addresses_put, {0}},
+    {"DELETE", ADDRESS_PATH, ROLE_OPERATOR, ROUTE_MUTATION, 0, addresses_delete, {0}},
+    {"GET", "/v1/devices/{name}/routes", ROLE_READER, ROUTE_CONDITIONAL, 0, device_routes_list, {0}},
+    {"PUT", ROUTE_PATH, ROLE_OPERATOR, ROUTE_MUTATION, PART_BODY, device_routes_put, {"metric", "table"}},
+    {"DELETE", ROUTE_PATH, ROLE_OPERATOR, ROUTE_MUTATION, 0, device_routes_delete, {"metric", "table"}},
+    {"GET", "/v1/devices/{name}/worker", ROLE_READER, ROUTE_CONDITIONAL, 0, workers_get, {0}},
+    {"PUT", "/v1/devices/{name}/worker", ROLE_OPERATOR, ROUTE_MUTATION, PART_BODY, workers_put, {0}},
+    {"DELETE", "/v1/devices/{name}/worker", ROLE_OPERATOR, ROUTE_MUTATION, 0, workers_delete, {0}},
+    {"GET", "/v1/devices/{name}/counters", ROLE_READER, 0, 0, counters_get, {0}},
+    {"GET", "/v1/counters", ROLE_READER, 0, 0, counters_list, {0}},
+    {"GET", "/v1/watch", ROLE_READER, 0, 0, watch_get, {"topics", "device", "interval_ms"}},
 };
 
 static bool pattern_matches(const char *pattern, const struct target *target,
@@ -83,11 +83,13 @@ const struct route_row *route_table_find(const char *method, const struct target
 const char *route_table_unknown_query(const struct route_row *row, const struct target *target)
 {
     for (size_t i = 0; i < target->query_count; i++) {
-        bool known = false;
+        const char *key = target->query[i].key;
+        bool known = ((row->flags & ROUTE_CHANGES) && !strcmp(key, "dry_run")) ||
+                     ((row->flags & ROUTE_CONFIRMABLE) && !strcmp(key, "confirm_s"));
         for (size_t j = 0; j < ROUTE_QUERY_MAX && row->query[j]; j++)
-            known = known || !strcmp(target->query[i].key, row->query[j]);
+            known = known || !strcmp(key, row->query[j]);
         if (!known)
-            return target->query[i].key;
+            return key;
     }
     return NULL;
 }

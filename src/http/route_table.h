@@ -10,10 +10,19 @@
 #define ROUTE_QUERY_MAX  8
 #define ROUTE_ALLOW_SIZE 64
 
+enum route_flag {
+    ROUTE_CHANGES = 1 << 0,     /* it changes something, and can be tried: ?dry_run=true */
+    ROUTE_CONFIRMABLE = 1 << 1, /* of the configuration, so it can be made to wait for a confirmation: ?confirm_s=60 */
+    ROUTE_CONDITIONAL = 1 << 2, /* If-Match and If-None-Match are minded */
+    ROUTE_MERGE_PATCH = 1 << 3, /* its body may be application/merge-patch+json, too */
+    ROUTE_MUTATION = ROUTE_CHANGES | ROUTE_CONFIRMABLE | ROUTE_CONDITIONAL,
+};
+
 struct route_row {
     const char *method;                      /* a row for GET answers HEAD, too */
     const char *pattern;                     /* "/v1/devices/{name}": a {…} takes any one segment that is not empty */
     enum role role;                          /* the least that one must be */
+    unsigned flags;                          /* enum route_flag */
     size_t body_limit;                       /* bytes; 0: it takes no body */
     void (*handle)(struct request *request); /* gives the answer, or submits a change */
     const char *query[ROUTE_QUERY_MAX];      /* the parameters it knows, no others are taken */
