@@ -12,8 +12,10 @@ struct http_server;
 struct http_options {
     struct engine *engine;        /* borrowed */
     const char *token_sha256_hex; /* of the admin token that TCP clients present; 64 characters */
-    uint32_t own_uid;             /* beside root, and … */
-    uint32_t socket_gid;          /* … members of this group, who may use the Unix socket */
+    uint32_t own_uid;             /* an admin on the Unix socket, as root is */
+    uint32_t socket_gid;          /* its members are operators there */
+    bool has_admin_gid;           /* members of … */
+    uint32_t admin_gid;           /* … this group are admins */
 };
 
 /* The SHA-256, in hex, of the token in a file that only its owner can read; the file is made where there is none. */

@@ -28,14 +28,21 @@ static bool peer_has_group(int fd, gid_t wanted)
     return found;
 }
 
-bool auth_peer_is_permitted(int fd, const struct access *access)
+enum role auth_peer_role(int fd, const struct access *access, uint32_t *ret_uid)
 {
     struct ucred peer;
     socklen_t size = sizeof peer;
+    *ret_uid = (uint32_t)-1;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || size != sizeof peer)
-        return false;
-    return peer.uid == 0 || peer.uid == access->own_uid || peer.gid == access->socket_gid ||
-           peer_has_group(fd, access->socket_gid);
+        return ROLE_NOBODY;
+    *ret_uid = peer.uid;
+    if (peer.uid == 0 || peer.uid == access->own_uid)
+        return ROLE_ADMIN;
+    if (access->has_admin_gid && (peer.gid == access->admin_gid || peer_has_group(fd, access->admin_gid)))
+        return ROLE_ADMIN;
+    if (peer.gid == access->socket_gid || peer_has_group(fd, access->socket_gid))
+        return ROLE_OPERATOR;
+    return ROLE_NOBODY;
 }
 
 int auth_token_digest(const char *token, size_t length, char ret_hex[static 65])
@@ -52,7 +59,7 @@ int auth_token_digest(const char *token, size_t length, char ret_hex[static 65])
     return 0;
 }
 
-bool auth_token_is_right(const struct head_field *authorization, const char *token_sha256_hex)
+bool auth_bearer(const struct head_field *authorization, const char **ret_token, size_t *ret_length)
 {
     static const char scheme[] = "Bearer";
     if (!authorization || authorization->value_length < sizeof scheme ||
@@ -66,9 +73,16 @@ bool auth_token_is_right(const struct head_field *authorization, const char *tok
         at++;
     while (end > at && (end[-1] == ' ' || end[-1] == '\t'))
         end--;
+    *ret_token = at;
+    *ret_length = (size_t)(end - at);
+    return true;
+}
+
+bool auth_token_is_right(const char *token, size_t length, const char *sha256_hex)
+{
     /* digests are compared, so that neither the comparison's time nor the token's length says anything */
     char hex[65];
-    if (auth_token_digest(at, (size_t)(end - at), hex))
+    if (auth_token_digest(token, length, hex))
         return false;
-    return strlen(token_sha256_hex) == 64 && CRYPTO_memcmp(hex, token_sha256_hex, 64) == 0;
+    return strlen(sha256_hex) == 64 && CRYPTO_memcmp(hex, sha256_hex, 64) == 0;
 }

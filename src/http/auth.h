@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * auth: who is asking. On the Unix socket the kernel's word for it, read once for a connection; over TCP a bearer token
- * (RFC 6750).
+ * auth: what a client can show. On the Unix socket the kernel's word for who it is, read once for a connection;
+ * elsewhere a bearer token (RFC 6750), of which only the SHA-256 is known here.
  */
 #ifndef TUNWRIGHT_HTTP_AUTH_H
 #define TUNWRIGHT_HTTP_AUTH_H
@@ -9,13 +9,15 @@
 #include "head.h"
 #include "server.h"
 
-/* Whether the process at the other end of a Unix socket is root, our own user, or a member of the socket's group, by
- * its own group or a supplementary one. */
-bool auth_peer_is_permitted(int fd, const struct access *access);
+/* What the process at the other end of a Unix socket may, by its user, its own group or a supplementary one; ROLE_NOBODY
+ * where it is neither. *ret_uid is (uid_t)-1 where the kernel does not say. */
+enum role auth_peer_role(int fd, const struct access *access, uint32_t *ret_uid);
 
-/* Whether the field is "Bearer <token>" with the token whose SHA-256 we know; compared in constant time. NULL: it is
- * not there. */
-bool auth_token_is_right(const struct head_field *authorization, const char *token_sha256_hex);
+/* The token of a field "Bearer <token>": borrows from it. False for anything else. */
+bool auth_bearer(const struct head_field *authorization, const char **ret_token, size_t *ret_length);
+
+/* Whether the token is the one whose SHA-256 is known in hex; compared in constant time. */
+bool auth_token_is_right(const char *token, size_t length, const char *sha256_hex);
 
 /* SHA-256 in lower-case hex. */
 int auth_token_digest(const char *token, size_t length, char ret_hex[static 65]);

@@ -11,8 +11,8 @@
 #include "request.h"
 
 #include "answer.h"
-#include "auth.h"
 #include "change_wait.h"
+#include "identity.h"
 #include "route_table.h"
 #include "server.h"
 
@@ -120,8 +120,8 @@ static int check_head(struct request *request, const struct head *head, struct h
     return error;
 }
 
-/* Who asks, and through what. */
-static int check_access(struct request *request, const struct head_facts *facts, enum role role, struct err *ret_err)
+/* Whether what it came through, and who made it, is in order. */
+static int check_origin(const struct request *request, const struct head_facts *facts, struct err *ret_err)
 {
     const struct client *client = request->client;
     if (!client->is_unix && !head_host_is_loopback(facts->host))
@@ -129,27 +129,17 @@ static int check_access(struct request *request, const struct head_facts *facts,
                        "the Host field must be localhost or a loopback address: this server listens on nothing else");
     if (head_is_cross_site(facts))
         return err_set(ret_err, -EACCES, ERR_FORBIDDEN, "", "requests that a page of another site makes are refused");
-    if (role == ROLE_NOBODY)
-        return 0;
-    if (client->is_unix) {
-        if (client->permitted)
-            return 0;
-        return err_set(ret_err, -EACCES, ERR_FORBIDDEN, "",
-                       "this socket is for root, the daemon's own user, and members of the socket's group");
-    }
-    if (auth_token_is_right(facts->authorization, request->server->access.token_sha256_hex))
-        return 0;
-    if (!facts->authorization)
-        return err_set(ret_err, -EACCES, ERR_UNAUTHENTICATED, "",
-                       "send the field \"Authorization: Bearer <token>\" with what is in admin.token of the daemon's "
-                       "state directory");
-    struct http_server *server = request->server;
-    pthread_mutex_lock(&server->mutex);
-    bool say = rate_limit_permits(&server->refusals, clock_monotonic_ns());
-    pthread_mutex_unlock(&server->mutex);
-    if (say)
-        log_warning("a client on TCP presented a token that is not the right one");
-    return err_set(ret_err, -EACCES, ERR_UNAUTHENTICATED, "", "the token is not the right one");
+    return 0;
+}
+
+/* Who asks, and through what. */
+static int check_access(struct request *request, const struct head_facts *facts, enum role role, struct err *ret_err)
+{
+    int error = check_origin(request, facts, ret_err);
+    if (error || role == ROLE_NOBODY)
+        return error;
+    error = identity_find(request, facts, ret_err);
+    return error ? error : identity_check_role(&request->identity, role, ret_err);
 }
 
 /* What the request wants, and whether its body can be taken. `allow` is filled where the path has other methods. */
@@ -201,8 +191,8 @@ static enum MHD_Result request_head(struct request *request, const char *version
 
     char allow[ROUTE_ALLOW_SIZE];
     request->row = route_table_find(request->method, &request->target, request->variables, allow);
-    /* what a path is there for is nobody's business who may not ask */
-    enum role role = request->row ? request->row->role : ROLE_ADMIN;
+    /* what a path is there for is nobody's business who may not ask anything */
+    enum role role = request->row ? request->row->role : ROLE_READER;
     bool refused = check_access(request, &facts, role, &e) || check_route(request, &facts, allow, &e);
     if (!refused)
         return MHD_YES;

@@ -5,6 +5,7 @@
 #include "watch.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,25 @@ void server_client_deadline(struct client *client, int64_t at_ns)
     pthread_mutex_unlock(&server->mutex);
 }
 
+/* Who it is, as far as the socket says. */
+static void client_name(struct client *client, struct MHD_Connection *connection)
+{
+    struct endpoint endpoint;
+    struct sockaddr_storage storage = {0};
+    if (client->is_unix) {
+        client->role = auth_peer_role(client->fd, &client->server->access, &client->uid);
+        text_copy(client->address, sizeof client->address, "unix");
+        return;
+    }
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (!info || !info->client_addr)
+        return;
+    memcpy(&storage, info->client_addr,
+           info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in));
+    if (!endpoint_from_sockaddr(&storage, &endpoint))
+        endpoint_print(&endpoint, client->address);
+}
+
 static void client_begin(struct listener *listener, struct MHD_Connection *connection, void **context)
 {
     struct http_server *server = listener->server;
@@ -42,7 +62,7 @@ static void client_begin(struct listener *listener, struct MHD_Connection *conne
     client->server = server;
     client->is_unix = listener->is_unix;
     client->fd = info->connect_fd;
-    client->permitted = listener->is_unix && auth_peer_is_permitted(client->fd, &server->access);
+    client_name(client, connection);
     client->deadline_ns = clock_monotonic_ns() + SERVER_REQUEST_NS;
 
     pthread_mutex_lock(&server->mutex);
@@ -228,6 +248,8 @@ int http_start(const struct http_options *options, int unix_fd, const int *tcp_f
     server->engine = options->engine;
     server->access.own_uid = options->own_uid;
     server->access.socket_gid = options->socket_gid;
+    server->access.has_admin_gid = options->has_admin_gid;
+    server->access.admin_gid = options->admin_gid;
     server->refusals = (struct rate_limit){.rate = 0.2, .burst = 5};
     text_copy(server->access.token_sha256_hex, sizeof server->access.token_sha256_hex, options->token_sha256_hex);
     pthread_condattr_t monotonic;

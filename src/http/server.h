@@ -27,6 +27,8 @@
 struct access {
     char token_sha256_hex[65];
     uint32_t own_uid, socket_gid;
+    bool has_admin_gid;
+    uint32_t admin_gid;
 };
 
 struct listener {
@@ -40,10 +42,12 @@ struct listener {
 struct client {
     struct http_server *server;
     bool is_unix;
-    bool permitted;                 /* by its credentials, read once: on a Unix socket only */
-    int fd;                         /* borrowed: open as long as this is linked */
-    int64_t deadline_ns;            /* guarded: when it is closed unless its request is complete; 0: no matter */
-    struct client *next, *previous; /* guarded */
+    uint32_t uid;                     /* of the process at the other end, … */
+    enum role role;                   /* … and what it may by its credentials, read once: on a Unix socket only */
+    char address[ACTOR_ADDRESS_SIZE]; /* as struct actor has it */
+    int fd;                           /* borrowed: open as long as this is linked */
+    int64_t deadline_ns;              /* guarded: when it is closed unless its request is complete; 0: no matter */
+    struct client *next, *previous;   /* guarded */
 };
 
 struct http_server {

@@ -276,7 +276,7 @@ static void test_route_found(void **state)
     assert_string_equal(variables[1], "fd00:3::11");
     assert_string_equal(variables[2], "64");
     assert_int_equal(find("GET", "/healthz", variables, allow)->role, ROLE_NOBODY);
-    assert_int_equal(find("GET", "/readyz", variables, allow)->role, ROLE_ADMIN);
+    assert_int_equal(find("GET", "/readyz", variables, allow)->role, ROLE_NOBODY);
 }
 
 static void test_route_not_found(void **state)

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * identity: who asks, and what it may. The kernel's word on the Unix socket; a token elsewhere.
+ */
+#ifndef TUNWRIGHT_HTTP_IDENTITY_H
+#define TUNWRIGHT_HTTP_IDENTITY_H
+
+#include "request.h"
+
+/* Fills the request's identity. -EACCES with ERR_UNAUTHENTICATED, or on the Unix socket ERR_FORBIDDEN, where nobody
+ * knows who it is. */
+int identity_find(struct request *request, const struct head_facts *facts, struct err *ret_err);
+
+/* -EACCES with ERR_FORBIDDEN where it is less than that. */
+int identity_check_role(const struct identity *identity, enum role role, struct err *ret_err);
+
+#endif
