@@ -138,6 +138,7 @@ static int plan_create(struct planning *p)
 
     if (!step)
         return -ENOMEM;
+    step->disturbs = p->link ? DISTURBS_RECREATE : DISTURBS_NONE; /* the one that was there is deleted before */
     step->create = (struct device_create){
         .kind = now->kind,
         .queues = now->queues,
@@ -176,6 +177,20 @@ static uint32_t link_differences(const struct planning *p, const uint8_t mac[sta
     return set;
 }
 
+/*
+ * What a setting costs the packets of a device that is up. Linux sets the mtu and the owners without a gap, but
+ *   - throws away what is queued when the length of the queue changes (net/core/dev.c:dev_qdisc_change_tx_queue_len,
+ *     drivers/net/tun.c:tun_queue_resize),
+ *   - takes the frames to a former mac for somebody else's until the neighbours have learnt the new one,
+ *   - takes a port with all that it has learnt out of one bridge before it puts it into the next.
+ */
+static enum disturbance link_disturbance(const struct planning *p, uint32_t set)
+{
+    const uint32_t losing = LINK_TXQUEUELEN | LINK_MAC | LINK_MASTER | LINK_UP;
+
+    return p->keep && p->link->up && (set & losing) ? DISTURBS_FLAP : DISTURBS_NONE;
+}
+
 static int plan_link(struct planning *p)
 {
     const struct device *now = p->wanted->now;
@@ -191,6 +206,7 @@ static int plan_link(struct planning *p)
     step = planning_add(p, STEP_LINK_SET);
     if (!step)
         return -ENOMEM;
+    step->disturbs = link_disturbance(p, set);
     step->link = (struct link_settings){
         .set = set,
         .mtu = now->mtu,
@@ -450,8 +466,12 @@ static int plan_worker(struct planning *p)
     if (r < 0)
         return r;
     stop = worker_must_stop(p, wants ? &spec : NULL);
-    if (stop && !planning_take_away(p, STEP_WORKER_STOP))
-        return -ENOMEM;
+    if (stop) {
+        step = planning_take_away(p, STEP_WORKER_STOP);
+        if (!step)
+            return -ENOMEM;
+        step->disturbs = DISTURBS_FLAP;
+    }
     if (!wants)
         return 0;
     if (p->worker && !stop) {
@@ -462,6 +482,7 @@ static int plan_worker(struct planning *p)
     step = planning_add(p, kind);
     if (!step)
         return -ENOMEM;
+    step->disturbs = stop ? DISTURBS_FLAP : DISTURBS_NONE;
     step->worker = spec;
     memset(&spec, 0, sizeof(spec)); /* the step owns it now */
     return 0;
@@ -486,8 +507,13 @@ static int plan_removals(struct planning *p)
     int r = plan_routes_unattached_delete(p);
 
     if (r == 0 && p->link && !p->keep) {
+        struct step *step = planning_take_away(p, STEP_DEVICE_DELETE);
+
+        if (!step)
+            return -ENOMEM;
+        step->disturbs = DISTURBS_RECREATE;
         p->index->leaving[p->link - p->index->observed->links] = true;
-        return planning_take_away(p, STEP_DEVICE_DELETE) ? 0 : -ENOMEM;
+        return 0;
     }
     if (r == 0 && p->keep)
         r = plan_routes_attached(p, true);

@@ -19,6 +19,18 @@ const char *step_kind_name(enum step_kind kind)
     return (unsigned)kind < STEP_KIND_N ? STEP_KINDS[kind] : "unknown";
 }
 
+static const char *const DISTURBANCES[] = {
+    [DISTURBS_NONE] = "none",
+    [DISTURBS_FLAP] = "flap",
+    [DISTURBS_RECREATE] = "recreate",
+};
+_Static_assert(ARRAY_SIZE(DISTURBANCES) == DISTURBANCE_N, "every disturbance has a name");
+
+const char *disturbance_name(enum disturbance disturbance)
+{
+    return (unsigned)disturbance < DISTURBANCE_N ? DISTURBANCES[disturbance] : "unknown";
+}
+
 void step_done(struct step *step)
 {
     if (step->kind == STEP_WORKER_START || step->kind == STEP_WORKER_CONFIGURE)

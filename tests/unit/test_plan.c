@@ -349,6 +349,56 @@ static void test_small_changes(void **state)
     }
 }
 
+/* What each step says of the traffic. */
+static void test_disturbs(void **state)
+{
+    static const struct {
+        const char *before, *after, *plan;
+    } rows[] = {
+        {NULL, "'kind':'tun','worker':{'type':'monitor'}", "device_create none, link_set none, worker_start none"},
+        {"'kind':'tun','worker':{'type':'monitor'}", NULL, "worker_stop flap, device_delete recreate"},
+        {"'kind':'tun','worker':{'type':'monitor'}", "'kind':'tun','queues':2,'worker':{'type':'monitor'}",
+         "worker_stop flap, device_delete recreate, device_create recreate, link_set none, worker_start flap"},
+        {"'kind':'tun','worker':{'type':'monitor'}", "'kind':'tun'", "worker_stop flap"},
+        {"'kind':'tun'", "'kind':'tun','worker':{'type':'monitor'}", "worker_start none"},
+        {"'kind':'tun','worker':{'type':'monitor'}", "'kind':'tun','worker':{'type':'monitor','log_rate':5}",
+         "worker_configure none"},
+        {"'kind':'tun'", "'kind':'tun','mtu':1400,'owner':5,'group':6", "link_set none"},
+        {"'kind':'tun'", "'kind':'tun','txqueuelen':5", "link_set flap"},
+        {"'kind':'tun','up':false", "'kind':'tun','up':false,'txqueuelen':5", "link_set none"},
+        {"'kind':'tun'", "'kind':'tun','up':false", "link_set flap"},
+        {"'kind':'tun','up':false", "'kind':'tun'", "link_set none"},
+        {"'kind':'tap'", "'kind':'tap','mac':'02:00:00:00:00:07'", "link_set flap"},
+        {"'kind':'tap'", "'kind':'tap','master':'br0'", "link_set flap"},
+        {"'kind':'tun','addresses':['10.0.0.1/24'],'routes':[{'to':'10.9.0.0/16'}]",
+         "'kind':'tun','addresses':['10.0.0.1/24','10.1.0.1/24'],'routes':[{'to':'10.8.0.0/16'}]",
+         "route_delete none, address_add none, route_add none"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct kernel_fake *fake = kernel_of_test();
+        CLEANUP(device_done) struct device *before = NULL;
+        CLEANUP(device_done) struct device *after = NULL;
+        char text[1024], found[1024] = "";
+        struct plan plan;
+        size_t length = 0;
+
+        snprintf(text, sizeof(text), "{'name':'tun0',%s}", rows[i].before ? rows[i].before : "");
+        before = rows[i].before ? device_of(text) : NULL;
+        snprintf(text, sizeof(text), "{'name':'tun0',%s}", rows[i].after ? rows[i].after : "");
+        after = rows[i].after ? device_of(text) : NULL;
+        lead(fake, before, NULL);
+        plan = plan_one(fake, after, before);
+        for (size_t k = 0; k < plan.count; k++)
+            length += (size_t)snprintf(found + length, sizeof(found) - length, "%s%s %s", k ? ", " : "",
+                                       step_kind_name(plan.steps[k].kind), disturbance_name(plan.steps[k].disturbs));
+        assert_string_equal(found, rows[i].plan);
+        plan_done(&plan);
+        fake->kernel.ops->close(&fake->kernel);
+    }
+}
+
 static void test_worker_that_failed_or_is_another(void **state)
 {
     CLEANUP(device_done) struct device *device = with("{'name':'tun0','kind':'tun','worker':{'type':'monitor'}}");
@@ -710,6 +760,7 @@ int main(void)
         cmocka_unit_test(test_from_anywhere),
         cmocka_unit_test(test_pure),
         cmocka_unit_test(test_small_changes),
+        cmocka_unit_test(test_disturbs),
         cmocka_unit_test(test_worker_that_failed_or_is_another),
         cmocka_unit_test(test_repairs),
         cmocka_unit_test(test_what_is_not_ours_stays),
