@@ -174,13 +174,13 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-bool head_media_type_is_json(const struct head_field *content_type)
+bool head_media_type_is(const struct head_field *content_type, const char *type)
 {
-    static const char type[] = "application/json";
     const char *at = content_type->value, *end = at + content_type->value_length;
-    if (content_type->value_length < sizeof type - 1 || strncasecmp(at, type, sizeof type - 1))
+    const size_t type_length = strlen(type);
+    if (content_type->value_length < type_length || strncasecmp(at, type, type_length) != 0)
         return false;
-    at += sizeof type - 1;
+    at += type_length;
     while (at < end && is_blank(*at))
         at++;
     if (at == end)

@@ -49,8 +49,8 @@ bool head_is_contiguous(const struct head *head, size_t length);
 /* Case-insensitive comparison of a field's value. */
 bool head_value_is(const struct head_field *field, const char *text);
 
-/* "application/json", with no parameter but charset=utf-8. */
-bool head_media_type_is_json(const struct head_field *content_type);
+/* That type, with no parameter but charset=utf-8. */
+bool head_media_type_is(const struct head_field *content_type, const char *type);
 
 /* Whether a page of another site made a browser send this: Origin is neither absent nor this host, or Sec-Fetch-Site
  * says so. */

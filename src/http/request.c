@@ -20,7 +20,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DISCARD_MAX (8U << 20) /* bytes of a refused body that are read for politeness */
+#define DISCARD_MAX (8U << 20)  /* bytes of a refused body that are read for politeness, or … */
+#define BIG_BODY    (1U << 20)  /* … twice the limit of a row that takes more than this, … */
+#define BODY_RATE   (256 << 10) /* … which may take its time if so many bytes come a second */
 
 void *request_begin(void *listener, const char *target, struct MHD_Connection *connection)
 {
@@ -142,6 +144,30 @@ static int check_access(struct request *request, const struct head_facts *facts,
     return error ? error : identity_check_role(&request->identity, role, ret_err);
 }
 
+static bool media_type_is_taken(const struct route_row *row, const struct head_field *content_type)
+{
+    return content_type &&
+           (head_media_type_is(content_type, "application/json") ||
+            (row->flags & ROUTE_MERGE_PATCH && head_media_type_is(content_type, "application/merge-patch+json")));
+}
+
+static int check_body(const struct request *request, const struct head_facts *facts, struct err *ret_err)
+{
+    const struct route_row *row = request->row;
+    if (!row->body_limit)
+        return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "%s takes no body here", request->method);
+    if (!media_type_is_taken(row, facts->content_type))
+        return err_set(ret_err, -EINVAL, ERR_UNSUPPORTED_MEDIA_TYPE, "",
+                       "the body must be JSON, and be sent with \"Content-Type: application/%s\"",
+                       row->flags & ROUTE_MERGE_PATCH ? "merge-patch+json" : "json");
+    if (facts->content_encoding && !head_value_is(facts->content_encoding, "identity"))
+        return err_set(ret_err, -EINVAL, ERR_UNSUPPORTED_MEDIA_TYPE, "", "no Content-Encoding is taken");
+    if (facts->length_is_known && facts->body_length > row->body_limit)
+        return err_set(ret_err, -EFBIG, ERR_BODY_TOO_LARGE, "", "the body may have at most %zu bytes here",
+                       row->body_limit);
+    return 0;
+}
+
 /* What the request wants, and whether its body can be taken. `allow` is filled where the path has other methods. */
 static int check_route(struct request *request, const struct head_facts *facts, const char *allow, struct err *ret_err)
 {
@@ -157,19 +183,12 @@ static int check_route(struct request *request, const struct head_facts *facts, 
     const char *unknown = route_table_unknown_query(request->row, &request->target);
     if (unknown)
         return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "there is no query parameter \"%.64s\" here", unknown);
-    if (!facts->has_body)
-        return 0;
-    if (!request->row->body_limit)
-        return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "%s takes no body here", request->method);
-    if (!facts->content_type || !head_media_type_is_json(facts->content_type))
-        return err_set(ret_err, -EINVAL, ERR_UNSUPPORTED_MEDIA_TYPE, "",
-                       "the body must be JSON, and be sent with \"Content-Type: application/json\"");
-    if (facts->content_encoding && !head_value_is(facts->content_encoding, "identity"))
-        return err_set(ret_err, -EINVAL, ERR_UNSUPPORTED_MEDIA_TYPE, "", "no Content-Encoding is taken");
-    if (facts->length_is_known && facts->body_length > request->row->body_limit)
-        return err_set(ret_err, -EFBIG, ERR_BODY_TOO_LARGE, "", "the body may have at most %zu bytes here",
-                       request->row->body_limit);
-    return 0;
+    return facts->has_body ? check_body(request, facts, ret_err) : 0;
+}
+
+static uint64_t discard_max(const struct request *request)
+{
+    return request->row && request->row->body_limit > BIG_BODY ? 2 * request->row->body_limit : DISCARD_MAX;
 }
 
 /* The head is there. */
@@ -193,7 +212,8 @@ static enum MHD_Result request_head(struct request *request, const char *version
     request->row = route_table_find(request->method, &request->target, request->variables, allow);
     /* what a path is there for is nobody's business who may not ask anything */
     enum role role = request->row ? request->row->role : ROLE_READER;
-    bool refused = check_access(request, &facts, role, &e) || check_route(request, &facts, allow, &e);
+    bool refused = check_access(request, &facts, role, &e) || check_route(request, &facts, allow, &e) ||
+                   terms_read(request->row, &request->target, &head, &request->terms, &e);
     if (!refused)
         return MHD_YES;
     answer_problem(request, &e);
@@ -201,15 +221,25 @@ static enum MHD_Result request_head(struct request *request, const char *version
         answer_header(request, "Allow", allow);
     if (e.code == ERR_UNAUTHENTICATED || e.code == ERR_INVALID_REQUEST)
         answer_header(request, "Connection", "close"); /* each guess costs a connection, and so does a broken client */
-    bool at_once = facts.expects_continue || (facts.length_is_known && facts.body_length > DISCARD_MAX);
+    bool at_once = facts.expects_continue || (facts.length_is_known && facts.body_length > discard_max(request));
     return facts.has_body && at_once ? request_answer(request) : MHD_YES;
+}
+
+/* What comes slowly, but comes, is waited for. */
+static void body_give_time(const struct request *request)
+{
+    server_client_deadline(request->client, 0);
+    server_client_deadline(request->client, request->started_ns + SERVER_REQUEST_NS +
+                                                (int64_t)request->body_seen * NSEC_PER_SEC / BODY_RATE);
 }
 
 static enum MHD_Result request_body(struct request *request, const char *data, size_t length)
 {
     request->body_seen += length;
     if (request->response)
-        return request->body_seen > DISCARD_MAX ? MHD_NO : MHD_YES;
+        return request->body_seen > discard_max(request) ? MHD_NO : MHD_YES;
+    if (request->row->body_limit > BIG_BODY)
+        body_give_time(request);
     if (request->body_seen <= request->row->body_limit) {
         buf_add(&request->body, data, length);
         if (!request->body.failed)

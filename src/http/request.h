@@ -10,6 +10,7 @@
 
 #include "head.h"
 #include "target.h"
+#include "terms.h"
 
 #include "tunwright/engine.h"
 
@@ -31,9 +32,9 @@ enum request_phase {
 
 /* Who asks: found once the head is there. */
 struct identity {
-    enum role role; /* ROLE_NOBODY: nobody that is known */
+    enum role role;                                          /* ROLE_NOBODY: nobody that is known */
     char name[ACTOR_NAME_SIZE], address[ACTOR_ADDRESS_SIZE]; /* as struct actor has them */
-    struct selector selector; /* the devices that it may see and change; empty: all */
+    struct selector selector;                                /* the devices that it may see and change; empty: all */
 };
 
 struct request {
@@ -49,6 +50,7 @@ struct request {
     struct target target;
     struct err target_error; /* set where the target cannot be used */
     const struct route_row *row;
+    struct terms terms;
     const char *variables[REQUEST_VARIABLES_MAX]; /* what stands in the path for the pattern's {…} */
 
     struct buf body;

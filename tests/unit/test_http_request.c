@@ -139,11 +139,11 @@ static void test_head_media_type(void **state)
                                       "multipart/form-data; boundary=x"};
     for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
         struct head_field type = field(good[i]);
-        assert_true(head_media_type_is_json(&type));
+        assert_true(head_media_type_is(&type, "application/json"));
     }
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         struct head_field type = field(bad[i]);
-        assert_false(head_media_type_is_json(&type));
+        assert_false(head_media_type_is(&type, "application/json"));
     }
 }
 
