@@ -16,6 +16,7 @@ struct http_options {
     uint32_t socket_gid;          /* its members are operators there */
     bool has_admin_gid;           /* members of … */
     uint32_t admin_gid;           /* … this group are admins */
+    bool awaits_files;            /* not ready before http_files_tried */
 };
 
 /* The SHA-256, in hex, of the token in a file that only its owner can read; the file is made where there is none. */
@@ -31,6 +32,8 @@ int http_start(const struct http_options *options, int unix_fd, const int *tcp_f
                struct http_server **ret_server, struct err *ret_err);
 /* The engine's on_publish: wakes the streams. */
 void http_published(void *server);
+/* From any thread: the start-up files were tried. */
+void http_files_tried(struct http_server *server);
 /* Ends streams, waits for the requests in hand, closes. The engine must still be running. */
 void http_stop(struct http_server *server);
 

@@ -246,6 +246,7 @@ int http_start(const struct http_options *options, int unix_fd, const int *tcp_f
     if (!server)
         return err_no_memory(ret_err);
     server->engine = options->engine;
+    atomic_init(&server->files_tried, !options->awaits_files);
     server->access.own_uid = options->own_uid;
     server->access.socket_gid = options->socket_gid;
     server->access.has_admin_gid = options->has_admin_gid;
@@ -278,6 +279,11 @@ int http_start(const struct http_options *options, int unix_fd, const int *tcp_f
     }
     *ret_server = server;
     return 0;
+}
+
+void http_files_tried(struct http_server *server)
+{
+    atomic_store(&server->files_tried, true);
 }
 
 /* Nobody new; no stream goes on; the changes in hand are waited for, however long the engine takes; answers that are on

@@ -16,6 +16,7 @@
 #include "tunwright/http.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define SERVER_LISTENERS_MAX (1 + OPTION_LIST_MAX)
 #define SERVER_STREAMS_MAX   1100
@@ -52,6 +53,7 @@ struct client {
 
 struct http_server {
     struct engine *engine;
+    atomic_bool files_tried; /* the start-up files */
     struct access access;
     struct listener listeners[SERVER_LISTENERS_MAX];
     size_t listener_count;
