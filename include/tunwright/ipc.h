@@ -21,6 +21,8 @@ enum ipc_op {
     IPC_HELLO, /* → uid and version agreed */
     IPC_DEVICE_CREATE,
     IPC_DEVICE_DELETE,
+    IPC_DEVICE_ADOPT,
+    IPC_DEVICE_RELEASE,
     IPC_LINK_SET,
     IPC_ADDRESS_ADD,
     IPC_ADDRESS_DELETE,
@@ -50,7 +52,9 @@ struct ipc_request {
     uint32_t serial;
     uint32_t size; /* sizeof(struct ipc_request) */
     struct device_key device;
+    uint32_t protocol; /* IPC_ROUTE_DELETE: as in struct step */
     union {
+        struct device_adopt adopt;
         struct device_create create;
         struct link_settings link;
         struct ip_prefix address;

@@ -14,6 +14,9 @@
  * (kernels before 5.18 do not keep it: there, every address that is not link-local counts as ours). */
 #define NET_ALIAS_PREFIX "tunwright:"
 #define NET_PROTOCOL     84
+/* Routes of these are an administrator's (RTPROT_BOOT, which is what ip-route(8) leaves, and RTPROT_STATIC). */
+#define NET_PROTOCOL_BOOT   3
+#define NET_PROTOCOL_STATIC 4
 
 /* ---- observed ---------------------------------------------------------------------------------------------------- */
 
@@ -26,6 +29,11 @@ struct observed_address {
     bool failed;    /* IPv6 DAD found a duplicate */
 };
 
+struct foreign_route {
+    struct route route;
+    uint8_t protocol; /* NET_PROTOCOL_BOOT or NET_PROTOCOL_STATIC */
+};
+
 enum observed_kind { OBSERVED_TUN, OBSERVED_TAP, OBSERVED_OTHER };
 
 struct observed_link {
@@ -34,10 +42,13 @@ struct observed_link {
     uint32_t ifindex;
     enum observed_kind kind;
     bool ours;        /* has our alias */
+    bool has_alias;   /* ours, or any other */
     struct uuid uuid; /* where ours */
     bool up;          /* IFF_UP */
     bool carrier;     /* IFF_LOWER_UP */
     bool multi_queue;
+    bool persistent;      /* outlives whoever holds its queues */
+    uint32_t queue_count; /* those that somebody holds, where it has several; else 0: the kernel does not tell */
     uint32_t mtu, txqueuelen;
     uint8_t mac[6];
     uint32_t owner, group; /* OWNER_NONE: not set */
@@ -46,7 +57,8 @@ struct observed_link {
     size_t address_count;
     struct route *routes; /* only those of NET_PROTOCOL */
     size_t route_count;
-    struct route *foreign_routes; /* of a TUN/TAP: unicast ones that an administrator made (protocol boot or static) */
+    struct foreign_route
+        *foreign_routes; /* of a TUN/TAP: unicast ones that an administrator made (protocol boot or static) */
     size_t foreign_route_count;
 };
 
@@ -82,11 +94,14 @@ const struct observed_worker *observed_worker_of(const struct observed *observed
 
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
 
-/* What can be done to the kernel, in the order of a plan: whatever takes away comes before whatever adds. */
+/* What can be done to the kernel, in the order of a plan: whatever takes away comes before whatever adds. But first of
+ * all a device that is taken over gets our mark: without it nothing else may be done to it. */
 enum step_kind {
+    STEP_DEVICE_ADOPT,
     STEP_WORKER_STOP,
     STEP_ROUTE_DELETE,
     STEP_ADDRESS_DELETE,
+    STEP_DEVICE_RELEASE,
     STEP_DEVICE_DELETE,
     STEP_DEVICE_CREATE,
     STEP_LINK_SET,
@@ -112,6 +127,12 @@ struct device_create {
     uint32_t owner, group;
     bool has_mac;
     uint8_t mac[6];
+};
+
+/* A persistent TUN/TAP device of somebody else's, without an alias, becomes ours by getting our alias. */
+struct device_adopt {
+    enum device_kind kind;
+    uint32_t queues; /* that a worker is going to be given: they must be free. 0: none */
 };
 
 enum link_setting {
@@ -145,8 +166,12 @@ struct step {
     enum step_kind kind;
     enum disturbance disturbs;
     bool late; /* STEP_ADDRESS_DELETE: only once its successors are there */
+    uint8_t
+        protocol; /* STEP_ROUTE_DELETE: of the route that is meant: NET_PROTOCOL, or one that the document listed and
+                         that never was marked: NET_PROTOCOL_BOOT, NET_PROTOCOL_STATIC */
     struct device_key device;
     union {
+        struct device_adopt adopt;
         struct device_create create;
         struct link_settings link;
         struct ip_prefix address;
@@ -236,13 +261,16 @@ int net_link_stats(struct net_ns *ns, uint32_t ifindex, struct link_stats *ret_s
  * and set up again is done in that order. */
 int net_link_set(struct net_ns *ns, uint32_t ifindex, const struct link_settings *settings, struct err *ret_err);
 int net_link_set_alias(struct net_ns *ns, uint32_t ifindex, const struct uuid *uuid, struct err *ret_err);
+int net_link_clear_alias(struct net_ns *ns, uint32_t ifindex, struct err *ret_err);
 int net_link_delete(struct net_ns *ns, uint32_t ifindex, struct err *ret_err);
 int net_address_add(struct net_ns *ns, uint32_t ifindex, const struct ip_prefix *address, struct err *ret_err);
 int net_address_delete(struct net_ns *ns, uint32_t ifindex, const struct ip_prefix *address, struct err *ret_err);
 /* -EAGAIN: its IPv6 source is still tentative (on tap for up to 2 s after the address was added, or the device set up).
  */
 int net_route_add(struct net_ns *ns, uint32_t ifindex, const struct route *route, struct err *ret_err);
-int net_route_delete(struct net_ns *ns, uint32_t ifindex, const struct route *route, struct err *ret_err);
+/* Only one of this protocol. */
+int net_route_delete(struct net_ns *ns, uint32_t ifindex, const struct route *route, uint8_t protocol,
+                     struct err *ret_err);
 
 /* A socket that hears of links, addresses and routes of a netns changing (RTNLGRP_*). */
 int net_events_open(const char *netns, int *ret_fd, struct err *ret_err);
@@ -261,6 +289,11 @@ int net_tun_create(struct net_ns *ns, const struct device_key *key, const struct
  * where somebody holds it. Never makes a device. */
 int net_tun_attach(struct net_ns *ns, const struct device_key *key, uint32_t queues, int *ret_fds,
                    uint32_t *ret_ifindex, struct err *ret_err);
+/* Marks a persistent device of nobody's as ours, and turns promote_secondaries on; nothing else of it changes. -ENODEV
+ * where there is none of that name; -EEXIST (ERR_FOREIGN_DEVICE) where it carries an alias; -EINVAL where it is no
+ * persistent TUN/TAP device of that kind. Where it carries this very mark already, nothing is done. */
+int net_tun_adopt(struct net_ns *ns, const struct device_key *key, const struct device_adopt *adopt,
+                  uint32_t *ret_ifindex, struct err *ret_err);
 /* The name and flags that a queue descriptor has now (TUNGETIFF); -EBADFD where it is none. */
 int net_tun_name(int fd, char ret_name[static DEVICE_NAME_SIZE], short *ret_flags);
 int net_tun_set_owner(int queue_fd, uint32_t owner, struct err *ret_err);

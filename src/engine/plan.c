@@ -385,6 +385,13 @@ static int step_route(struct step *step, const struct route *route)
     return 0;
 }
 
+static int step_route_delete(struct step *step, const struct route *route, uint8_t protocol)
+{
+    if (step)
+        step->protocol = protocol;
+    return step_route(step, route);
+}
+
 /* The routes that shall be there: those of a device that is up. */
 static size_t routes_wanted(const struct wanted *wanted)
 {
@@ -409,7 +416,7 @@ static int plan_routes(struct planning *p, const struct route *const *seen, size
     r = routes_sort(now ? now->routes : NULL, wanted_count, unattached, &wanted, &count);
     for (size_t i = 0; i < seen_count && r == 0; i++)
         if (!route_among(wanted, count, seen[i]))
-            r = step_route(planning_take_away(p, STEP_ROUTE_DELETE), seen[i]);
+            r = step_route_delete(planning_take_away(p, STEP_ROUTE_DELETE), seen[i], NET_PROTOCOL);
     return r;
 }
 

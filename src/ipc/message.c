@@ -109,6 +109,16 @@ static int create_check(const struct ipc_request *request, struct err *ret_err)
     return 0;
 }
 
+static int adopt_check(const struct ipc_request *request, struct err *ret_err)
+{
+    const struct device_adopt *adopt = &request->adopt;
+    if (adopt->kind != DEVICE_TUN && adopt->kind != DEVICE_TAP)
+        return refuse(ret_err, "kind: neither tun nor tap");
+    if (adopt->queues > DEVICE_QUEUES_MAX)
+        return refuse(ret_err, "queues: out of range");
+    return 0;
+}
+
 static int link_check(const struct ipc_request *request, struct err *ret_err)
 {
     static const uint32_t known =
@@ -153,6 +163,23 @@ static int route_check(const struct ipc_request *request, struct err *ret_err)
     return 0;
 }
 
+/*
+ * Of routes, only these are ever deleted: those with our mark, and unicast ones of an administrator's (boot, static)
+ * through a device of ours, which a document listed. The kernel compares the protocol, so that those of routing daemons,
+ * DHCP and the kernel itself cannot be named at all.
+ */
+static int route_delete_check(const struct ipc_request *request, struct err *ret_err)
+{
+    int result = route_check(request, ret_err);
+    if (result < 0 || request->protocol == NET_PROTOCOL)
+        return result;
+    if (request->protocol != NET_PROTOCOL_BOOT && request->protocol != NET_PROTOCOL_STATIC)
+        return refuse(ret_err, "protocol: not ours to delete");
+    if (request->route.type != ROUTE_UNICAST)
+        return refuse(ret_err, "type: not ours to delete, with this protocol");
+    return 0;
+}
+
 /* A file name in the worker directory, and a word of the `configure` head. */
 static bool program_is_sound(const char program[static WORKER_PROGRAM_SIZE])
 {
@@ -191,11 +218,13 @@ static const struct op_row op_rows[] = {
     [IPC_HELLO] = {"hello", KEY_UNUSED, NULL, false},
     [IPC_DEVICE_CREATE] = {"device_create", KEY_DEVICE, create_check, false},
     [IPC_DEVICE_DELETE] = {"device_delete", KEY_DEVICE, NULL, false},
+    [IPC_DEVICE_ADOPT] = {"device_adopt", KEY_DEVICE, adopt_check, false},
+    [IPC_DEVICE_RELEASE] = {"device_release", KEY_DEVICE, NULL, false},
     [IPC_LINK_SET] = {"link_set", KEY_DEVICE, link_check, false},
     [IPC_ADDRESS_ADD] = {"address_add", KEY_DEVICE, address_check, false},
     [IPC_ADDRESS_DELETE] = {"address_delete", KEY_DEVICE, address_check, false},
     [IPC_ROUTE_ADD] = {"route_add", KEY_DEVICE, route_check, false},
-    [IPC_ROUTE_DELETE] = {"route_delete", KEY_DEVICE, route_check, false},
+    [IPC_ROUTE_DELETE] = {"route_delete", KEY_DEVICE, route_delete_check, false},
     [IPC_WORKER_START] = {"worker_start", KEY_DEVICE, worker_check, true},
     [IPC_WORKER_CONFIGURE] = {"worker_configure", KEY_DEVICE, worker_check, true},
     [IPC_WORKER_STOP] = {"worker_stop", KEY_UUID, NULL, false},
@@ -281,6 +310,7 @@ int ipc_reply_check(const void *packet, size_t length, const struct ipc_reply **
 /* ---- from a step ------------------------------------------------------------------------------------------------- */
 
 static const enum ipc_op step_ops[] = {
+    [STEP_DEVICE_ADOPT] = IPC_DEVICE_ADOPT,     [STEP_DEVICE_RELEASE] = IPC_DEVICE_RELEASE,
     [STEP_WORKER_STOP] = IPC_WORKER_STOP,       [STEP_ROUTE_DELETE] = IPC_ROUTE_DELETE,
     [STEP_ADDRESS_DELETE] = IPC_ADDRESS_DELETE, [STEP_DEVICE_DELETE] = IPC_DEVICE_DELETE,
     [STEP_DEVICE_CREATE] = IPC_DEVICE_CREATE,   [STEP_LINK_SET] = IPC_LINK_SET,
@@ -308,6 +338,9 @@ void ipc_request_from_step(const struct step *step, uint32_t serial, struct ipc_
     ret_request->size = sizeof *ret_request;
     ret_request->device = step->device;
     switch (step->kind) {
+    case STEP_DEVICE_ADOPT:
+        ret_request->adopt = step->adopt;
+        break;
     case STEP_DEVICE_CREATE:
         ret_request->create = step->create;
         break;
@@ -320,6 +353,7 @@ void ipc_request_from_step(const struct step *step, uint32_t serial, struct ipc_
         break;
     case STEP_ROUTE_ADD:
     case STEP_ROUTE_DELETE:
+        ret_request->protocol = step->protocol;
         ret_request->route = step->route;
         break;
     case STEP_WORKER_START:
@@ -328,6 +362,7 @@ void ipc_request_from_step(const struct step *step, uint32_t serial, struct ipc_
         break;
     case STEP_WORKER_STOP:
     case STEP_DEVICE_DELETE:
+    case STEP_DEVICE_RELEASE:
     case STEP_KIND_N:
         break;
     }

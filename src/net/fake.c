@@ -52,7 +52,11 @@ static int observe_link(const struct observed_link *link, struct observed *obser
     *copy = *link;
     copy->addresses = copy_array(link->addresses, link->address_count, sizeof *link->addresses);
     copy->routes = copy_array(link->routes, link->route_count, sizeof *link->routes);
-    return (link->address_count && !copy->addresses) || (link->route_count && !copy->routes) ? -ENOMEM : 0;
+    copy->foreign_routes = copy_array(link->foreign_routes, link->foreign_route_count, sizeof *link->foreign_routes);
+    return (link->address_count && !copy->addresses) || (link->route_count && !copy->routes) ||
+                   (link->foreign_route_count && !copy->foreign_routes)
+               ? -ENOMEM
+               : 0;
 }
 
 static int observe_worker(const struct observed_worker *worker, struct observed *observed)
@@ -159,10 +163,14 @@ static int fake_carry_out(struct kernel_fake *fake, const struct step *step, str
 {
     const struct device_key *key = &step->device;
     switch (step->kind) {
+    case STEP_DEVICE_ADOPT:
+        return fake_device_adopt(fake, key, &step->adopt, ret_err);
+    case STEP_DEVICE_RELEASE:
+        return fake_device_release(fake, key, ret_err);
     case STEP_WORKER_STOP:
         return worker_stop(fake, key, ret_err);
     case STEP_ROUTE_DELETE:
-        return fake_route_delete(fake, key, &step->route, ret_err);
+        return fake_route_delete(fake, key, &step->route, step->protocol, ret_err);
     case STEP_ADDRESS_DELETE:
         return fake_address_delete(fake, key, &step->address, ret_err);
     case STEP_DEVICE_DELETE:

@@ -15,6 +15,9 @@ struct observed_link *fake_link_find(struct kernel_fake *fake, const struct devi
 int fake_device_create(struct kernel_fake *fake, const struct device_key *key, const struct device_create *create,
                        struct err *ret_err);
 int fake_device_delete(struct kernel_fake *fake, const struct device_key *key, struct err *ret_err);
+int fake_device_adopt(struct kernel_fake *fake, const struct device_key *key, const struct device_adopt *adopt,
+                      struct err *ret_err);
+int fake_device_release(struct kernel_fake *fake, const struct device_key *key, struct err *ret_err);
 int fake_link_set(struct kernel_fake *fake, const struct device_key *key, const struct link_settings *settings,
                   struct err *ret_err);
 int fake_address_add(struct kernel_fake *fake, const struct device_key *key, const struct ip_prefix *address,
@@ -24,6 +27,6 @@ int fake_address_delete(struct kernel_fake *fake, const struct device_key *key, 
 int fake_route_add(struct kernel_fake *fake, const struct device_key *key, const struct route *route,
                    struct err *ret_err);
 int fake_route_delete(struct kernel_fake *fake, const struct device_key *key, const struct route *route,
-                      struct err *ret_err);
+                      uint8_t protocol, struct err *ret_err);
 
 #endif

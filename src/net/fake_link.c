@@ -75,6 +75,8 @@ int fake_device_create(struct kernel_fake *fake, const struct device_key *key, c
         .ifindex = fake->next_ifindex++,
         .kind = tap ? OBSERVED_TAP : OBSERVED_TUN,
         .ours = true,
+        .has_alias = true,
+        .persistent = true,
         .uuid = key->uuid,
         .multi_queue = create->queues > 1,
         .mtu = 1500,
@@ -101,10 +103,40 @@ int fake_device_delete(struct kernel_fake *fake, const struct device_key *key, s
     fake_addresses_drop(fake, link, AF_INET6);
     free(link->addresses);
     free(link->routes);
+    free(link->foreign_routes);
     struct observed *state = &fake->state;
     size_t index = (size_t)(link - state->links);
     memmove(link, link + 1, (state->link_count - index - 1) * sizeof *link);
     state->link_count--;
+    return 0;
+}
+
+int fake_device_adopt(struct kernel_fake *fake, const struct device_key *key, const struct device_adopt *adopt,
+                      struct err *ret_err)
+{
+    struct observed_link *link = link_by_name(fake, key->netns, key->name);
+    if (!link)
+        return err_set_kernel(ret_err, -ENODEV, "RTM_GETLINK", "no device %s", key->name);
+    if (link->ours && uuid_equal(&link->uuid, &key->uuid))
+        return 0;
+    if (link->kind != (adopt->kind == DEVICE_TAP ? OBSERVED_TAP : OBSERVED_TUN) || !link->persistent)
+        return err_set_kernel(ret_err, -EINVAL, "RTM_GETLINK", "%s is no persistent device of that kind", key->name);
+    if (link->has_alias)
+        return err_set(ret_err, -EEXIST, ERR_FOREIGN_DEVICE, "/name", "the device %s carries an alias", key->name);
+    if (adopt->queues > 0 && link->queue_count > 0)
+        return err_set_kernel(ret_err, -EBUSY, "TUNSETIFF", "somebody else holds the device %s", key->name);
+    link->ours = link->has_alias = true;
+    link->uuid = key->uuid;
+    return 0;
+}
+
+int fake_device_release(struct kernel_fake *fake, const struct device_key *key, struct err *ret_err)
+{
+    struct observed_link *link = fake_link_find(fake, key, ret_err);
+    if (!link)
+        return -ENODEV;
+    link->ours = link->has_alias = false;
+    link->uuid = (struct uuid){0};
     return 0;
 }
 

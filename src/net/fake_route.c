@@ -102,6 +102,10 @@ static bool route_is_taken(const struct kernel_fake *fake, const char *netns, co
             if (route_key_equal(&link->routes[k], route))
                 return true;
         }
+        for (size_t k = 0; k < link->foreign_route_count; k++) {
+            if (route_key_equal(&link->foreign_routes[k].route, route))
+                return true;
+        }
     }
     for (size_t i = 0; !netns[0] && i < fake->state.unattached_count; i++) {
         if (route_key_equal(&fake->state.unattached[i], route))
@@ -136,6 +140,12 @@ void fake_routes_drop(struct observed_link *link, int family)
             link->routes[kept++] = link->routes[i];
     }
     link->route_count = kept;
+    kept = 0;
+    for (size_t i = 0; i < link->foreign_route_count; i++) {
+        if (family && link->foreign_routes[i].route.to.addr.family != family)
+            link->foreign_routes[kept++] = link->foreign_routes[i];
+    }
+    link->foreign_route_count = kept;
 }
 
 int fake_route_add(struct kernel_fake *fake, const struct device_key *key, const struct route *route,
@@ -157,8 +167,22 @@ int fake_route_add(struct kernel_fake *fake, const struct device_key *key, const
     return route_append(fake, unattached ? NULL : link, route) ? err_no_memory(ret_err) : 0;
 }
 
+/* One that somebody else made, through a device of ours. */
+static int foreign_route_delete(struct observed_link *link, const struct route *route, uint8_t protocol)
+{
+    for (size_t i = 0; i < link->foreign_route_count; i++) {
+        struct foreign_route *other = &link->foreign_routes[i];
+        if (other->protocol != protocol || !route_key_equal(&other->route, route))
+            continue;
+        memmove(other, other + 1, (link->foreign_route_count - i - 1) * sizeof *other);
+        link->foreign_route_count--;
+        return 0;
+    }
+    return -ESRCH;
+}
+
 int fake_route_delete(struct kernel_fake *fake, const struct device_key *key, const struct route *route,
-                      struct err *ret_err)
+                      uint8_t protocol, struct err *ret_err)
 {
     char text[IP_PREFIX_TEXT_SIZE];
     struct observed_link *link = NULL;
@@ -167,7 +191,12 @@ int fake_route_delete(struct kernel_fake *fake, const struct device_key *key, co
         link = fake_link_find(fake, key, ret_err);
         if (!link)
             return -ENODEV;
+        if (protocol != NET_PROTOCOL && foreign_route_delete(link, route, protocol) == 0)
+            return 0;
     }
+    if (protocol != NET_PROTOCOL)
+        return err_set_kernel(ret_err, -ESRCH, "RTM_DELROUTE", "cannot delete the route to %s",
+                              ip_prefix_print(&route->to, text));
     struct route *routes = link ? link->routes : fake->state.unattached;
     size_t *count = link ? &link->route_count : &fake->state.unattached_count;
     size_t found = *count;

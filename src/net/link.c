@@ -34,11 +34,12 @@ static void link_parse_tun(const struct nlattr *linkinfo, struct link_info *info
         return;
 
     const struct nlattr *tun[IFLA_TUN_NUM_DISABLED_QUEUES + 1];
-    uint8_t type = 0, multi_queue = 0;
+    uint8_t type = 0, multi_queue = 0, persistent = 0;
     uint32_t attached = 0, detached = 0;
     netlink_nested_attrs(kind[IFLA_INFO_DATA], tun, ARRAY_SIZE(tun));
     netlink_u8(tun[IFLA_TUN_TYPE], &type);
     netlink_u8(tun[IFLA_TUN_MULTI_QUEUE], &multi_queue);
+    netlink_u8(tun[IFLA_TUN_PERSIST], &persistent);
     netlink_u32(tun[IFLA_TUN_OWNER], &info->link.owner);
     netlink_u32(tun[IFLA_TUN_GROUP], &info->link.group);
     netlink_u32(tun[IFLA_TUN_NUM_QUEUES], &attached);
@@ -52,13 +53,15 @@ static void link_parse_tun(const struct nlattr *linkinfo, struct link_info *info
     else if (type == TUN_TYPE_TAP)
         info->link.kind = OBSERVED_TAP;
     info->link.multi_queue = multi_queue != 0;
-    info->queue_count = attached + detached;
+    info->link.persistent = persistent != 0;
+    info->link.queue_count = attached + detached;
 }
 
 /* The alias of a device of ours is exactly the prefix and a uuid: with anything else it is somebody else's. */
 static void link_parse_alias(const struct nlattr *alias, struct observed_link *link)
 {
     char text[sizeof NET_ALIAS_PREFIX + UUID_TEXT_SIZE];
+    link->has_alias = alias && mnl_attr_get_payload_len(alias) > 0 && *(const char *)mnl_attr_get_payload(alias);
     if (!netlink_text(alias, text, sizeof text) || strncmp(text, NET_ALIAS_PREFIX, sizeof NET_ALIAS_PREFIX - 1) != 0)
         return;
     link->ours = uuid_parse(text + sizeof NET_ALIAS_PREFIX - 1, &link->uuid) == 0;
@@ -286,6 +289,16 @@ int net_link_set_alias(struct net_ns *ns, uint32_t ifindex, const struct uuid *u
     netlink_put_text(&message, IFLA_IFALIAS, alias);
     return netlink_request(ns, &message, NULL, NULL, "RTM_NEWLINK", ret_err, "cannot mark the device with index %u",
                            ifindex);
+}
+
+int net_link_clear_alias(struct net_ns *ns, uint32_t ifindex, struct err *ret_err)
+{
+    struct netlink_message message;
+    struct ifinfomsg head = {.ifi_index = (int)ifindex};
+    netlink_message_start(&message, RTM_NEWLINK, 0, &head, sizeof head);
+    netlink_put(&message, IFLA_IFALIAS, "", 0); /* with a NUL it would be an alias of no characters */
+    return netlink_request(ns, &message, NULL, NULL, "RTM_NEWLINK", ret_err,
+                           "cannot take our mark off the device with index %u", ifindex);
 }
 
 int net_link_delete(struct net_ns *ns, uint32_t ifindex, struct err *ret_err)

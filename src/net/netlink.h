@@ -113,7 +113,6 @@ void netns_leave(int back);
 struct link_info {
     struct observed_link link; /* without master, addresses and routes */
     uint32_t master_ifindex;   /* 0: none */
-    uint32_t queue_count;      /* attached and detached, multi-queue only */
 };
 int net_link_parse(const struct nlmsghdr *message, struct link_info *ret_info);
 
@@ -130,9 +129,11 @@ void net_address_classify(struct address_info *info, bool keeps_protocol);
 
 struct route_info {
     uint32_t ifindex; /* 0 where the route is unattached */
+    uint8_t protocol; /* ours; or boot or static, and then it is a unicast one through a device */
     struct route route;
 };
-/* -ENOENT: a route, but none that we could have made (another protocol, cached, several next hops, …). */
+/* -ENOENT: a route, but none that we could have made, or that a document could have (another protocol, cached, several
+ * next hops, …). */
 int net_route_parse(const struct nlmsghdr *message, int family, struct route_info *ret_info);
 
 /* One link, by name, or by ifindex where name is NULL. -ENODEV. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One look at a netns: five dumps (links; addresses and routes of each family), put together by ifindex.
+ * One look at a netns: dumps of links, of addresses, and of the routes of each protocol that matters, put together by
+ * ifindex.
  *
  * A dump is not a moment's state: when the kernel says that it was interrupted, the whole look is thrown away and taken
  * again, since what is missing from such a dump must never be taken for gone. Between two dumps things may change as
@@ -22,7 +23,8 @@
 #define RTEXT_SKIP_STATS (1U << 3)
 
 struct look {
-    int family; /* of the dump that is under way */
+    int family;       /* of the dump that is under way */
+    uint8_t protocol; /* of the routes that it is to show */
     struct link_info *links;
     size_t link_count, link_capacity;
     struct address_info *addresses;
@@ -69,12 +71,36 @@ static int look_visit_route(const struct nlmsghdr *message, void *context)
 {
     struct look *look = context;
     struct route_info info;
-    if (net_route_parse(message, look->family, &info))
+    if (net_route_parse(message, look->family, &info) || info.protocol != look->protocol)
         return 0;
     int error = array_grow((void **)&look->routes, &look->route_capacity, look->route_count, sizeof info);
     if (!error)
         look->routes[look->route_count++] = info;
     return error;
+}
+
+/* Kernels with strict checks send only those of this protocol; the others everything, and the visit picks. */
+static int look_take_routes(struct look *look, struct net_ns *ns, uint8_t protocol, struct err *ret_err)
+{
+    static const uint8_t families[] = {AF_INET, AF_INET6};
+    int error = 0;
+    look->protocol = protocol;
+    for (size_t i = 0; !error && i < ARRAY_SIZE(families); i++) {
+        struct netlink_message message;
+        struct rtmsg route = {.rtm_family = families[i], .rtm_protocol = protocol};
+        look->family = families[i];
+        netlink_message_start(&message, RTM_GETROUTE, 0, &route, sizeof route);
+        error = netlink_dump(ns, &message, look_visit_route, look, "RTM_GETROUTE", ret_err);
+    }
+    return error;
+}
+
+static bool look_has_tun(const struct look *look)
+{
+    bool found = false;
+    for (size_t i = 0; i < look->link_count && !found; i++)
+        found = look->links[i].link.kind != OBSERVED_OTHER;
+    return found;
 }
 
 static int look_take(struct look *look, struct net_ns *ns, struct err *ret_err)
@@ -91,13 +117,13 @@ static int look_take(struct look *look, struct net_ns *ns, struct err *ret_err)
         netlink_message_start(&message, RTM_GETADDR, 0, &address, sizeof address);
         error = netlink_dump(ns, &message, look_visit_address, look, "RTM_GETADDR", ret_err);
     }
-    for (size_t i = 0; !error && i < ARRAY_SIZE(families); i++) {
-        /* kernels with strict checks send only ours then; the others everything, and the parser picks */
-        struct rtmsg route = {.rtm_family = families[i], .rtm_protocol = NET_PROTOCOL};
-        look->family = families[i];
-        netlink_message_start(&message, RTM_GETROUTE, 0, &route, sizeof route);
-        error = netlink_dump(ns, &message, look_visit_route, look, "RTM_GETROUTE", ret_err);
-    }
+    if (!error)
+        error = look_take_routes(look, ns, NET_PROTOCOL, ret_err);
+    /* only what goes through a TUN/TAP device is of interest of the rest */
+    if (!error && look_has_tun(look))
+        error = look_take_routes(look, ns, NET_PROTOCOL_BOOT, ret_err);
+    if (!error && look_has_tun(look))
+        error = look_take_routes(look, ns, NET_PROTOCOL_STATIC, ret_err);
     return error;
 }
 
@@ -175,23 +201,40 @@ static int look_give_addresses(struct look *look, bool keeps_protocol)
     return 0;
 }
 
+/* The link that a foreign route belongs to, or NULL: only those of TUN/TAP devices are of interest. */
+static struct observed_link *look_find_foreign_owner(struct look *look, const struct route_info *info)
+{
+    struct observed_link *link = look_find_owner(look, info->ifindex);
+    return link && link->kind != OBSERVED_OTHER ? link : NULL;
+}
+
 static int look_give_routes(struct look *look)
 {
     for (size_t i = 0; i < look->route_count; i++) {
-        struct observed_link *link = look_find_owner(look, look->routes[i].ifindex);
+        bool ours = look->routes[i].protocol == NET_PROTOCOL;
+        struct observed_link *link =
+            ours ? look_find_owner(look, look->routes[i].ifindex) : look_find_foreign_owner(look, &look->routes[i]);
         if (link)
-            link->route_count++;
+            ++*(ours ? &link->route_count : &link->foreign_route_count);
     }
     for (size_t i = 0; i < look->link_count; i++) {
         struct observed_link *link = &look->links[i].link;
         if (link->route_count && !(link->routes = calloc(link->route_count, sizeof *link->routes)))
             return -ENOMEM;
-        link->route_count = 0;
+        if (link->foreign_route_count &&
+            !(link->foreign_routes = calloc(link->foreign_route_count, sizeof *link->foreign_routes)))
+            return -ENOMEM;
+        link->route_count = link->foreign_route_count = 0;
     }
     for (size_t i = 0; i < look->route_count; i++) {
-        struct observed_link *link = look_find_owner(look, look->routes[i].ifindex);
-        if (link)
-            link->routes[link->route_count++] = look->routes[i].route;
+        const struct route_info *info = &look->routes[i];
+        bool ours = info->protocol == NET_PROTOCOL;
+        struct observed_link *link = ours ? look_find_owner(look, info->ifindex) : look_find_foreign_owner(look, info);
+        if (link && ours)
+            link->routes[link->route_count++] = info->route;
+        else if (link)
+            link->foreign_routes[link->foreign_route_count++] =
+                (struct foreign_route){.route = info->route, .protocol = info->protocol};
     }
     return 0;
 }
@@ -232,6 +275,7 @@ static int look_give(struct look *look, const char *netns, struct observed *obse
         for (size_t i = 0; i < look->link_count; i++) {
             free(look->links[i].link.addresses);
             free(look->links[i].link.routes);
+            free(look->links[i].link.foreign_routes);
         }
     }
     return error;

@@ -70,12 +70,17 @@ int net_route_parse(const struct nlmsghdr *message, int family, struct route_inf
     memcpy(&head, mnl_nlmsg_get_payload(message), sizeof head);
     if (head.rtm_family != family)
         return -EBADMSG;
-    struct route_info info = {.route.to.addr.family = (uint8_t)family, .route.table = head.rtm_table};
+    struct route_info info = {
+        .protocol = head.rtm_protocol, .route.to.addr.family = (uint8_t)family, .route.table = head.rtm_table};
     struct route *route = &info.route;
-    if (head.rtm_protocol != NET_PROTOCOL || head.rtm_flags & RTM_F_CLONED || head.rtm_tos || head.rtm_src_len ||
-        table[RTA_MULTIPATH] || table[RTA_NH_ID] || !route_type_from_kernel(head.rtm_type, &route->type))
+    bool ours = head.rtm_protocol == NET_PROTOCOL;
+    if ((!ours && head.rtm_protocol != NET_PROTOCOL_BOOT && head.rtm_protocol != NET_PROTOCOL_STATIC) ||
+        head.rtm_flags & RTM_F_CLONED || head.rtm_tos || head.rtm_src_len || table[RTA_MULTIPATH] || table[RTA_NH_ID] ||
+        !route_type_from_kernel(head.rtm_type, &route->type))
         return -ENOENT;
 
+    if (!ours && route_is_unattached(route))
+        return -ENOENT;
     if (head.rtm_dst_len > 8 * ip_addr_size(&route->to.addr) ||
         (table[RTA_DST] ? !netlink_ip(table[RTA_DST], family, &route->to.addr) : head.rtm_dst_len != 0))
         return -EBADMSG;
@@ -95,7 +100,7 @@ int net_route_parse(const struct nlmsghdr *message, int family, struct route_inf
 }
 
 static int route_request(struct net_ns *ns, uint16_t type, unsigned flags, uint32_t ifindex, const struct route *route,
-                         struct err *ret_err)
+                         uint8_t protocol, struct err *ret_err)
 {
     bool add = type == RTM_NEWROUTE, unattached = route_is_unattached(route);
     const char *operation = add ? "RTM_NEWROUTE" : "RTM_DELROUTE";
@@ -106,7 +111,7 @@ static int route_request(struct net_ns *ns, uint16_t type, unsigned flags, uint3
         .rtm_family = (unsigned char)family,
         .rtm_dst_len = route->to.length,
         .rtm_table = (unsigned char)(route->table < 256 ? route->table : RT_TABLE_COMPAT),
-        .rtm_protocol = NET_PROTOCOL,
+        .rtm_protocol = protocol,
         .rtm_type = ROUTE_TYPES[route->type],
         .rtm_scope = RT_SCOPE_UNIVERSE,
     };
@@ -172,7 +177,7 @@ static bool source_is_tentative(struct net_ns *ns, const struct ip_addr *addr)
 int net_route_add(struct net_ns *ns, uint32_t ifindex, const struct route *route, struct err *ret_err)
 {
     for (int waited_ms = 0;; waited_ms += SOURCE_POLL_MS) {
-        int error = route_request(ns, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, ifindex, route, ret_err);
+        int error = route_request(ns, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, ifindex, route, NET_PROTOCOL, ret_err);
         if (error != -EINVAL || route->source.family != AF_INET6 || !source_is_tentative(ns, &route->source))
             return error;
         if (waited_ms >= SOURCE_WAIT_MS) {
@@ -185,7 +190,8 @@ int net_route_add(struct net_ns *ns, uint32_t ifindex, const struct route *route
     }
 }
 
-int net_route_delete(struct net_ns *ns, uint32_t ifindex, const struct route *route, struct err *ret_err)
+int net_route_delete(struct net_ns *ns, uint32_t ifindex, const struct route *route, uint8_t protocol,
+                     struct err *ret_err)
 {
-    return route_request(ns, RTM_DELROUTE, 0, ifindex, route, ret_err);
+    return route_request(ns, RTM_DELROUTE, 0, ifindex, route, protocol, ret_err);
 }

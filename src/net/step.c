@@ -6,6 +6,7 @@
 #include <string.h>
 
 static const char *const STEP_KINDS[] = {
+    [STEP_DEVICE_ADOPT] = "device_adopt",     [STEP_DEVICE_RELEASE] = "device_release",
     [STEP_WORKER_STOP] = "worker_stop",       [STEP_ROUTE_DELETE] = "route_delete",
     [STEP_ADDRESS_DELETE] = "address_delete", [STEP_DEVICE_DELETE] = "device_delete",
     [STEP_DEVICE_CREATE] = "device_create",   [STEP_LINK_SET] = "link_set",
@@ -56,6 +57,7 @@ void observed_done(struct observed *observed)
     for (size_t i = 0; i < observed->link_count; i++) {
         free(observed->links[i].addresses);
         free(observed->links[i].routes);
+        free(observed->links[i].foreign_routes);
     }
     for (size_t i = 0; i < observed->worker_count; i++)
         free(observed->workers[i].status);

@@ -234,6 +234,15 @@ static int tun_find(struct net_ns *ns, const struct device_key *key, struct link
     return 0;
 }
 
+/* What whoever held it before may have asked for, and a device keeps: frames whose checksums and cutting are left to the
+ * reader. Without IFF_VNET_HDR we would not even know which these are. */
+static int tun_plain(int fd, const char *name, struct err *ret_err)
+{
+    if (ioctl(fd, TUNSETOFFLOAD, 0UL) < 0)
+        return err_set_kernel(ret_err, -errno, "TUNSETOFFLOAD", "cannot turn off the offloads of %s", name);
+    return 0;
+}
+
 int net_tun_attach(struct net_ns *ns, const struct device_key *key, uint32_t queues, int *ret_fds,
                    uint32_t *ret_ifindex, struct err *ret_err)
 {
@@ -248,7 +257,7 @@ int net_tun_attach(struct net_ns *ns, const struct device_key *key, uint32_t que
         return error;
     if (queues > 1 && !before.link.multi_queue)
         return err_set_kernel(ret_err, -EINVAL, "TUNSETIFF", "the device %s has a single queue", key->name);
-    if (before.queue_count > 0)
+    if (before.link.queue_count > 0)
         return err_set_kernel(ret_err, -EBUSY, "TUNSETIFF", "somebody else holds the device %s", key->name);
 
     unsigned flags = IFF_NO_PI | (before.link.kind == OBSERVED_TAP ? IFF_TAP : IFF_TUN) |
@@ -264,9 +273,49 @@ int net_tun_attach(struct net_ns *ns, const struct device_key *key, uint32_t que
         return error;
     if (after.link.ifindex != before.link.ifindex || !queue_fds_are_of(&opened, key->name, flags | IFF_PERSIST))
         return err_set_kernel(ret_err, -ENODEV, "TUNSETIFF", "the device %s went while it was attached to", key->name);
-    if (after.link.multi_queue && after.queue_count != queues)
+    if (after.link.multi_queue && after.link.queue_count != queues)
         return err_set_kernel(ret_err, -EBUSY, "TUNSETIFF", "somebody else holds the device %s", key->name);
+    error = tun_plain(opened.fds[0], key->name, ret_err);
+    if (error)
+        return error;
     queue_fds_give(&opened, ret_fds);
     *ret_ifindex = after.link.ifindex;
     return 0;
+}
+
+/* ---- adopt ------------------------------------------------------------------------------------------------------- */
+
+static int tun_adopt_check(const struct device_key *key, const struct device_adopt *adopt, const struct link_info *info,
+                           struct err *ret_err)
+{
+    if (info->link.kind != (adopt->kind == DEVICE_TAP ? OBSERVED_TAP : OBSERVED_TUN))
+        return err_set_kernel(ret_err, -EINVAL, "RTM_GETLINK", "%s is no %s device", key->name,
+                              device_kind_name(adopt->kind));
+    if (!info->link.persistent)
+        return err_set_kernel(ret_err, -EINVAL, "RTM_GETLINK",
+                              "the device %s is not persistent: it goes with the program that made it", key->name);
+    if (info->link.has_alias)
+        return err_set(ret_err, -EEXIST, ERR_FOREIGN_DEVICE, "/name",
+                       "the device %s carries somebody's alias: that has to be taken off first", key->name);
+    return 0;
+}
+
+int net_tun_adopt(struct net_ns *ns, const struct device_key *key, const struct device_adopt *adopt,
+                  uint32_t *ret_ifindex, struct err *ret_err)
+{
+    struct link_info info;
+    if (!device_name_is_valid(key->name))
+        return err_set(ret_err, -EINVAL, ERR_INVALID_NAME, "/name", "not a name that a device can have");
+    int error = net_link_query(ns, key->name, 0, &info, ret_err);
+    if (error)
+        return error;
+    bool marked = info.link.ours && uuid_equal(&info.link.uuid, &key->uuid) && info.link.kind != OBSERVED_OTHER;
+    error = marked ? 0 : tun_adopt_check(key, adopt, &info, ret_err);
+    if (!error && !marked)
+        error = tun_promote_secondaries(ns, info.link.ifindex, key->name, ret_err);
+    if (!error && !marked)
+        error = net_link_set_alias(ns, info.link.ifindex, &key->uuid, ret_err);
+    if (!error)
+        *ret_ifindex = info.link.ifindex;
+    return error;
 }

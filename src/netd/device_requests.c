@@ -112,6 +112,61 @@ int handle_device_delete(const struct request *request, struct err *ret_err)
     return result;
 }
 
+/* Somebody else's device gets our mark. Its queues are taken when a worker needs them, as of every device; where one is
+ * going to, whether they are free is found out now, by taking them. */
+int handle_device_adopt(const struct request *request, struct err *ret_err)
+{
+    const struct device_key *key = &request->packet->device;
+    const struct device_adopt *adopt = &request->packet->adopt;
+    struct netd_device *device;
+    struct target target;
+    uint32_t ifindex;
+    int result = target_open_netns(request->netd, key->netns, &target, ret_err);
+    if (result < 0)
+        return result;
+    result = net_tun_adopt(target.ns, key, adopt, &ifindex, ret_err);
+    if (result == 0 && adopt->queues > 0) {
+        struct target marked;
+        result = target_open(request->netd, key, &marked, ret_err);
+        if (result == 0) {
+            result = target_hold(request->netd, &marked, key, adopt->queues, &device, ret_err);
+            target_done(&marked);
+        }
+        if (result < 0)
+            net_link_clear_alias(target.ns, ifindex, NULL);
+    }
+    if (result == 0)
+        log_info("%s: taken over", key->name);
+    target_done(&target);
+    return result;
+}
+
+/* The opposite: it stays as it is, without our mark, our worker and our hold on its queues. */
+int handle_device_release(const struct request *request, struct err *ret_err)
+{
+    const struct device_key *key = &request->packet->device;
+    struct netd_device *device = devices_find(request->netd, &key->uuid);
+    struct target target;
+    int result = target_open(request->netd, key, &target, ret_err);
+    if (result < 0)
+        return result;
+    if (device && !target_is(&target, device, key))
+        device = NULL;
+    if (device && device->worker) {
+        target_done(&target);
+        return wait_for_worker(request, device, ret_err);
+    }
+    if (device)
+        device_remove(device);
+    result = target_confirm(&target, key, ret_err);
+    if (result == 0)
+        result = net_link_clear_alias(target.ns, target.link.ifindex, ret_err);
+    if (result == 0)
+        log_info("%s: let go of", key->name);
+    target_done(&target);
+    return result;
+}
+
 /* ---- link -------------------------------------------------------------------------------------------------------- */
 
 /* Owner and group are the queue's business, not netlink's. */
@@ -191,7 +246,8 @@ int handle_route_add(const struct request *request, struct err *ret_err)
 }
 
 /* A route that belongs to no device is told by our protocol number alone, and may outlive the device that it came with.
- */
+ * Of another protocol (ipc_request_check lets boot and static pass, and unicast) it must go through the device of this
+ * key, which carries our mark: the kernel compares protocol and device, and nothing else can go. */
 int handle_route_delete(const struct request *request, struct err *ret_err)
 {
     const struct device_key *key = &request->packet->device;
@@ -202,7 +258,8 @@ int handle_route_delete(const struct request *request, struct err *ret_err)
                             : target_open(request->netd, key, &target, ret_err);
     if (result < 0)
         return result;
-    result = net_route_delete(target.ns, unattached ? 0 : target.link.ifindex, route, ret_err);
+    result = net_route_delete(target.ns, unattached ? 0 : target.link.ifindex, route,
+                              (uint8_t)request->packet->protocol, ret_err);
     target_done(&target);
     return result;
 }

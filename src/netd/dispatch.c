@@ -184,6 +184,8 @@ static int (*const handlers[])(const struct request *request, struct err *ret_er
     [IPC_HELLO] = handle_hello,
     [IPC_DEVICE_CREATE] = handle_device_create,
     [IPC_DEVICE_DELETE] = handle_device_delete,
+    [IPC_DEVICE_ADOPT] = handle_device_adopt,
+    [IPC_DEVICE_RELEASE] = handle_device_release,
     [IPC_LINK_SET] = handle_link_set,
     [IPC_ADDRESS_ADD] = handle_address_add,
     [IPC_ADDRESS_DELETE] = handle_address_delete,

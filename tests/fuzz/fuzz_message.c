@@ -20,8 +20,14 @@ static void request_holds(const struct ipc_request *request, const char *text, s
         MUST(request->create.queues >= 1 && request->create.queues <= DEVICE_QUEUES_MAX);
         MUST(request->create.has_mac == true || request->create.has_mac == false);
         break;
-    case IPC_ROUTE_ADD:
+    case IPC_DEVICE_ADOPT:
+        MUST(device_name_is_valid(request->device.name) && request->adopt.queues <= DEVICE_QUEUES_MAX);
+        break;
     case IPC_ROUTE_DELETE:
+        MUST(request->protocol == 84 || request->protocol == 3 || request->protocol == 4);
+        MUST(!ip_prefix_has_host_bits(&request->route.to));
+        break;
+    case IPC_ROUTE_ADD:
         MUST(!ip_prefix_has_host_bits(&request->route.to));
         break;
     case IPC_NETNS_SOCKET:

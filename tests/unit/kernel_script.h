@@ -245,6 +245,7 @@ static inline bool script_step(const char *text, struct step *ret_step)
     } else if (strncmp(verb, "route", 5) == 0) {
         step.kind = verb[5] == '+' ? STEP_ROUTE_ADD : STEP_ROUTE_DELETE;
         step.route.table = 254;
+        step.protocol = NET_PROTOCOL;
         if (ip_prefix_parse(argument, &step.route.to))
             return false;
         for (size_t i = 3; i + 1 < words; i += 2) {

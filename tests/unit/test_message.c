@@ -50,8 +50,12 @@ static struct ipc_request good(enum ipc_op op, const char **ret_text)
     case IPC_ADDRESS_DELETE:
         request.address = prefix("192.168.3.11/24");
         break;
+    case IPC_DEVICE_ADOPT:
+        request.adopt = (struct device_adopt){.kind = DEVICE_TAP, .queues = 2};
+        break;
     case IPC_ROUTE_ADD:
     case IPC_ROUTE_DELETE:
+        request.protocol = NET_PROTOCOL;
         request.route = (struct route){.to = prefix("10.9.0.0/16"),
                                        .via = prefix("192.168.3.1/32").addr,
                                        .metric = 100,
@@ -210,6 +214,16 @@ static void every_field(void **state)
         FAULT(IPC_ROUTE_ADD, route.table, ZERO4, -EINVAL),
         FAULT(IPC_ROUTE_DELETE, route.table, "\xff\0\0\0", -EINVAL),
         FAULT(IPC_ROUTE_DELETE, route.table, MAX4, 0),
+        FAULT(IPC_ROUTE_DELETE, protocol, "\x03\0\0\0", 0), /* boot, static, and no other */
+        FAULT(IPC_ROUTE_DELETE, protocol, "\x04\0\0\0", 0),
+        FAULT(IPC_ROUTE_DELETE, protocol, ZERO4, -EINVAL),
+        FAULT(IPC_ROUTE_DELETE, protocol, "\x02\0\0\0", -EINVAL),
+        FAULT(IPC_ROUTE_DELETE, protocol, "\x10\0\0\0", -EINVAL),
+        FAULT(IPC_ROUTE_DELETE, protocol, "\x54\x01\0\0", -EINVAL), /* 84 to whoever cuts it */
+        /* adopt */
+        FAULT(IPC_DEVICE_ADOPT, adopt.kind, "\x02\0\0\0", -EINVAL),
+        FAULT(IPC_DEVICE_ADOPT, adopt.queues, ZERO4, 0),
+        FAULT(IPC_DEVICE_ADOPT, adopt.queues, "\x11\0\0\0", -EINVAL),
         /* worker */
         FAULT(IPC_WORKER_START, worker.program, "\0", -EINVAL),
         FAULT(IPC_WORKER_START, worker.program, "../sh\0", -EINVAL),
@@ -307,10 +321,26 @@ static void replies(void **state)
     assert_int_equal(check_reply(&reply, big, WORKER_STATUS_MAX + 1), -EINVAL);
 }
 
+/* Of protocols that are not ours only unicast routes are deleted: those belong to a device, which carries our mark. */
+static void foreign_routes(void **state)
+{
+    (void)state;
+    const char *text;
+    struct ipc_request request = good(IPC_ROUTE_DELETE, &text);
+    request.route.type = ROUTE_BLACKHOLE;
+    request.route.via = (struct ip_addr){.family = 0};
+    assert_int_equal(check(&request, text), 0);
+    request.protocol = NET_PROTOCOL_STATIC;
+    assert_int_equal(check(&request, text), -EINVAL);
+    request.route.type = ROUTE_UNICAST;
+    assert_int_equal(check(&request, text), 0);
+}
+
 static void from_steps(void **state)
 {
     (void)state;
     static const enum ipc_op ops[] = {
+        [STEP_DEVICE_ADOPT] = IPC_DEVICE_ADOPT,     [STEP_DEVICE_RELEASE] = IPC_DEVICE_RELEASE,
         [STEP_WORKER_STOP] = IPC_WORKER_STOP,       [STEP_ROUTE_DELETE] = IPC_ROUTE_DELETE,
         [STEP_ADDRESS_DELETE] = IPC_ADDRESS_DELETE, [STEP_DEVICE_DELETE] = IPC_DEVICE_DELETE,
         [STEP_DEVICE_CREATE] = IPC_DEVICE_CREATE,   [STEP_LINK_SET] = IPC_LINK_SET,
@@ -322,6 +352,9 @@ static void from_steps(void **state)
         struct ipc_request from = good(ops[kind], &text), request;
         struct step step = {.kind = (enum step_kind)kind, .device = from.device};
         switch (ops[kind]) {
+        case IPC_DEVICE_ADOPT:
+            step.adopt = from.adopt;
+            break;
         case IPC_DEVICE_CREATE:
             step.create = from.create;
             break;
@@ -334,6 +367,7 @@ static void from_steps(void **state)
             break;
         case IPC_ROUTE_ADD:
         case IPC_ROUTE_DELETE:
+            step.protocol = (uint8_t)from.protocol;
             step.route = from.route;
             break;
         case IPC_WORKER_START:
@@ -358,7 +392,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_operation), cmocka_unit_test(every_field), cmocka_unit_test(worker_text),
-        cmocka_unit_test(replies),         cmocka_unit_test(from_steps),
+        cmocka_unit_test(foreign_routes),  cmocka_unit_test(replies),     cmocka_unit_test(from_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

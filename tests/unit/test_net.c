@@ -169,7 +169,7 @@ static int real_apply(const struct step *step, struct err *err)
     case STEP_ROUTE_ADD:
         return net_route_add(ns, link.ifindex, &step->route, err);
     case STEP_ROUTE_DELETE:
-        return net_route_delete(ns, link.ifindex, &step->route, err);
+        return net_route_delete(ns, link.ifindex, &step->route, step->protocol, err);
     default:
         return -EINVAL;
     }
@@ -258,7 +258,7 @@ static void remove_all(void)
     CLEANUP(observed_done) struct observed observed = {0};
     assert_int_equal(net_observe(ns, &observed, NULL), 0);
     for (size_t i = 0; i < observed.unattached_count; i++)
-        assert_int_equal(net_route_delete(ns, 0, &observed.unattached[i], NULL), 0);
+        assert_int_equal(net_route_delete(ns, 0, &observed.unattached[i], NET_PROTOCOL, NULL), 0);
     for (size_t i = 0; i < observed.link_count; i++) {
         if (observed.links[i].kind != OBSERVED_OTHER)
             assert_int_equal(net_link_delete(ns, observed.links[i].ifindex, NULL), 0);

@@ -53,6 +53,7 @@ static void device_life(void **state)
     assert_int_equal(create(&key, 1, &err), -EEXIST);
 
     route.kind = STEP_ROUTE_DELETE;
+    route.protocol = NET_PROTOCOL;
     assert_int_equal(apply(&route, NULL), 0);
     assert_int_equal(delete (&key, NULL), 0);
     assert_int_equal(delete (&key, &err), -ENODEV);

@@ -416,7 +416,7 @@ static void test_route_not_ours(void **state)
                                 .rtm_protocol = NET_PROTOCOL,
                                 .rtm_type = RTN_UNICAST};
     struct rtmsg heads[5] = {plain, plain, plain, plain, plain};
-    heads[0].rtm_protocol = RTPROT_STATIC;
+    heads[0].rtm_protocol = RTPROT_DHCP;
     heads[1].rtm_flags = RTM_F_CLONED;
     heads[2].rtm_tos = 4;
     heads[3].rtm_type = RTN_LOCAL;
@@ -433,6 +433,20 @@ static void test_route_not_ours(void **state)
         struct nlmsghdr *nlh = route_start(&message, &plain);
         netlink_put_u32(&message, RTA_OIF, 4);
         netlink_put_u32(&message, attributes[i], 1);
+        assert_int_equal(net_route_parse(nlh, AF_INET, &info), -ENOENT);
+    }
+    /* an administrator's: what goes through a device, and nothing else */
+    static const uint8_t administrator[] = {RTPROT_BOOT, RTPROT_STATIC};
+    for (size_t i = 0; i < ARRAY_SIZE(administrator); i++) {
+        struct rtmsg theirs = plain;
+        theirs.rtm_protocol = administrator[i];
+        struct nlmsghdr *nlh = route_start(&message, &theirs);
+        netlink_put_u32(&message, RTA_OIF, 4);
+        assert_int_equal(net_route_parse(nlh, AF_INET, &info), 0);
+        assert_int_equal(info.protocol, administrator[i]);
+        assert_int_equal(info.ifindex, 4);
+        theirs.rtm_type = RTN_BLACKHOLE;
+        nlh = route_start(&message, &theirs);
         assert_int_equal(net_route_parse(nlh, AF_INET, &info), -ENOENT);
     }
     struct rtmsg longer = plain;
