@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "route_table.h"
 
+#include "device_list.h"
 #include "handlers.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define DEVICE_BODY  (1U << 20)
+#define CONFIG_BODY  (32U << 20)
 #define PART_BODY    (64U << 10)
 #define ADDRESS_PATH "/v1/devices/{name}/addresses/{ip}/{length}"
 #define ROUTE_PATH   "/v1/devices/{name}/routes/{prefix}/{length}"
@@ -15,11 +17,21 @@ static const struct route_row rows[] = {
     {"GET", "/healthz", ROLE_NOBODY, 0, 0, meta_health, {0}},
     {"GET", "/readyz", ROLE_NOBODY, 0, 0, meta_ready, {0}},
     {"GET", "/v1/version", ROLE_READER, 0, 0, meta_version, {0}},
+    {"GET", "/v1/openapi.json", ROLE_READER, 0, 0, openapi_get, {0}},
     {"GET", "/v1/devices", ROLE_READER, 0, 0, devices_list, {0}},
     {"POST", "/v1/devices", ROLE_OPERATOR, ROUTE_MUTATION, DEVICE_BODY, devices_post, {0}},
     {"GET", "/v1/devices/{name}", ROLE_READER, ROUTE_CONDITIONAL, 0, devices_get, {0}},
     {"PUT", "/v1/devices/{name}", ROLE_OPERATOR, ROUTE_MUTATION, DEVICE_BODY, devices_put, {0}},
+    {"PATCH", "/v1/devices/{name}", ROLE_OPERATOR, ROUTE_MUTATION | ROUTE_MERGE_PATCH, DEVICE_BODY, devices_patch, {0}},
     {"DELETE", "/v1/devices/{name}", ROLE_OPERATOR, ROUTE_MUTATION, 0, devices_delete, {0}},
+    {"POST",
+     "/v1/devices/{name}/adopt",
+     ROLE_OPERATOR,
+     ROUTE_MUTATION | ROUTE_MERGE_PATCH,
+     DEVICE_BODY,
+     devices_adopt,
+     {"netns"}},
+    {"POST", "/v1/devices/{name}/release", ROLE_OPERATOR, ROUTE_MUTATION, PART_BODY, devices_release, {0}},
     {"GET", "/v1/devices/{name}/addresses", ROLE_READER, ROUTE_CONDITIONAL, 0, addresses_list, {0}},
     {"PUT", ADDRESS_PATH, ROLE_OPERATOR, ROUTE_MUTATION, PART_BODY, addresses_put, {0}},
     {"DELETE", ADDRESS_PATH, ROLE_OPERATOR, ROUTE_MUTATION, 0, addresses_delete, {0}},
@@ -31,6 +43,13 @@ static const struct route_row rows[] = {
     {"DELETE", "/v1/devices/{name}/worker", ROLE_OPERATOR, ROUTE_MUTATION, 0, workers_delete, {0}},
     {"GET", "/v1/devices/{name}/counters", ROLE_READER, 0, 0, counters_get, {0}},
     {"GET", "/v1/counters", ROLE_READER, 0, 0, counters_list, {0}},
+    {"GET", "/v1/config", ROLE_READER, ROUTE_CONDITIONAL, 0, config_get, {0}},
+    {"PUT", "/v1/config", ROLE_OPERATOR, ROUTE_MUTATION, CONFIG_BODY, config_put, {0}},
+    {"GET", "/v1/config/confirm", ROLE_READER, 0, 0, config_get_pending, {0}},
+    {"POST", "/v1/config/confirm", ROLE_OPERATOR, 0, PART_BODY, config_confirm, {0}},
+    {"POST", "/v1/config/revert", ROLE_OPERATOR, ROUTE_CHANGES, PART_BODY, config_revert, {0}},
+    {"GET", "/v1/events", ROLE_READER, 0, 0, event_log_list, {"after", "limit", "device"}},
+    {"GET", "/v1/audit", ROLE_ADMIN, 0, 0, event_log_audit, {"after", "limit"}},
     {"GET", "/v1/watch", ROLE_READER, 0, 0, watch_get, {"topics", "device", "interval_ms"}},
 };
 
