@@ -137,6 +137,8 @@ int64_t clock_realtime_ns(void);
 /* RFC 3339 in UTC with milliseconds, "2026-01-02T03:04:05.678Z". */
 #define CLOCK_TEXT_SIZE 32
 const char *clock_print(int64_t realtime_ns, char out[static CLOCK_TEXT_SIZE]);
+/* RFC 3339, with any offset and fraction. -EINVAL for what is none, -ERANGE for one before 1677 or after 2262. */
+int clock_parse(const char *text, int64_t *ret_realtime_ns);
 
 /* A token bucket: `rate` a second, up to `burst` at once. Zero-initialise the rest. */
 struct rate_limit {
@@ -227,6 +229,8 @@ struct service_user {
     uint32_t uid, gid;
 };
 int service_user_find(const char *text, struct service_user *ret_user, struct err *ret_err);
+/* A group's number, of a name from group(5) or a number. -ENOENT. */
+int service_group_find(const char *text, uint32_t *ret_gid, struct err *ret_err);
 /* For a process that is root: drops supplementary groups, gid, uid, and verifies that there is no way back. */
 int service_user_become(const struct service_user *user, struct err *ret_err);
 

@@ -182,7 +182,7 @@ int device_validate(const struct device *device, struct err_list *errors);
 /*
  * "site=berlin,tier!=test,backup,!old": terms with commas between, all of which must hold. A key alone asks that there
  * is such a label, "!key" that there is none; "key!=value" also holds where there is no such label. Blanks are not
- * taken; a value with a comma in it cannot be asked for.
+ * skipped: they belong to the value that they stand in. A value with a comma in it cannot be asked for.
  */
 #define SELECTOR_TERMS_MAX 16
 #define SELECTOR_TEXT_SIZE 1024
@@ -218,6 +218,7 @@ enum token_kind {
     TOKEN_KIND_N
 };
 const char *token_kind_name(enum token_kind kind); /* "bearer", "certificate" */
+int token_kind_parse(const char *text, enum token_kind *ret_kind);
 
 #define TOKEN_NAME_SIZE   64 /* as a label's key */
 #define TOKEN_DIGEST_SIZE 32

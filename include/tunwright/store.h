@@ -94,7 +94,9 @@ int store_event_put(struct store *store, const struct event *event, struct err *
  * out. */
 int store_events_load(struct store *store, size_t most, struct event **ret_events, size_t *ret_count,
                       struct err *ret_err);
-/* Deletes those up to `through`, and those older than `before_ns`, but never the newest. */
+/* Of the newest, of whatever type; 0: there was none yet. */
+int store_event_newest(struct store *store, uint64_t *ret_sequence, struct err *ret_err);
+/* Deletes those up to `through`, and those before the first that is not older than `before_ns`, but never the newest. */
 int store_events_trim(struct store *store, uint64_t through, int64_t before_ns, struct err *ret_err);
 
 /* ---- audit ------------------------------------------------------------------------------------------------------- */
@@ -134,6 +136,8 @@ int store_tokens_load(struct store *store, struct token **ret_tokens, size_t *re
 /* Whether the token for provisioning was made once. */
 int store_token_made(struct store *store, bool *ret_made, struct err *ret_err);
 int store_token_set_made(struct store *store, struct err *ret_err);
+/* Both at once, in a transaction of its own: adds that token, and notes that it was made. */
+int store_token_provision(struct store *store, const struct token *token, struct err *ret_err);
 
 /* ---- a change that waits for its confirmation -------------------------------------------------------------------- */
 

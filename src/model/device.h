@@ -17,6 +17,11 @@
 #define ROUTE_METRIC_IPV6     1024 /* the kernel's own for metric 0 (net/ipv6: IP6_RT_PRIO_USER) */
 #define MONITOR_LOG_RATE_MAX  1000
 
+/* 1 to 63 of A-Z a-z 0-9 _ . - that begin with a letter or digit: keys of labels, names of tokens. */
+bool label_key_is_valid(const char *key);
+/* At most 255 bytes without control characters, of text that is UTF-8 already. */
+bool label_value_is_valid(const char *value);
+
 /* Routes by table, family, destination and metric: 0 where route_key_equal. */
 int route_key_compare(const struct route *a, const struct route *b);
 void route_normalise(struct route *route);
@@ -31,9 +36,9 @@ int route_validate(const struct route *route, const struct fault_path *path, str
 int worker_validate(const struct worker_config *worker, const struct fault_path *path, struct err_list *errors);
 
 /*
- * The rules between fields and entries. Holes (kind DEVICE_KIND_N, family 0) are passed over here too. 0, -EINVAL, or
- * -ENOMEM (which is then in the list).
+ * The rules between fields and entries of the document at `path`. Holes (kind DEVICE_KIND_N, family 0) are passed over
+ * here too. 0, -EINVAL, or -ENOMEM (which is then in the list).
  */
-int device_validate_between(const struct device *device, struct err_list *errors);
+int device_validate_between(const struct device *device, const struct fault_path *path, struct err_list *errors);
 
 #endif

@@ -79,24 +79,6 @@ static cJSON *mac_encode(const struct field *field, const void *object)
 
 static const struct field_type field_mac = {mac_decode, mac_encode};
 
-/* As a netns is named, but shorter. */
-static bool label_key_is_valid(const char *key)
-{
-    return strlen(key) < LABEL_KEY_SIZE && netns_name_is_valid(key);
-}
-
-/* The text is UTF-8 already. U+0080 to U+009F are control characters too. */
-static bool label_value_is_valid(const char *value)
-{
-    if (strlen(value) >= LABEL_VALUE_SIZE)
-        return false;
-    for (const unsigned char *at = (const unsigned char *)value; *at != '\0'; at++) {
-        if (*at < ' ' || *at == 0x7f || (at[0] == 0xc2 && at[1] < 0xa0))
-            return false;
-    }
-    return true;
-}
-
 static int label_decode(const cJSON *value, const struct fault_path *path, struct label *ret_label,
                         struct err_list *errors)
 {
@@ -352,66 +334,70 @@ static struct device *device_new(void)
 }
 
 /* The name stands in the document, in the path, or in both alike. A name that was faulty in the document is "" here. */
-static int device_name_settle(const cJSON *json, const char *name, bool name_may_be_pattern, struct device *device,
-                              struct err_list *errors)
+static int device_name_settle(const cJSON *json, const char *name, bool name_may_be_pattern,
+                              const struct fault_path *path, struct device *device, struct err_list *errors)
 {
     char shown[FAULT_TEXT_SIZE], known[FAULT_TEXT_SIZE];
     bool present = cJSON_GetObjectItemCaseSensitive(json, "name") != NULL;
 
     if (name && !device_name_is_valid(name)) {
-        return fault_add(errors, NULL, "name", ERR_INVALID_NAME, "%s is not " DEVICE_NAME_ALLOWED,
+        return fault_add(errors, path, "name", ERR_INVALID_NAME, "%s is not " DEVICE_NAME_ALLOWED,
                          fault_text(name, shown));
     }
     if (!present && !name)
-        return fault_add(errors, NULL, "name", ERR_MISSING_FIELD, "\"name\" is required");
+        return fault_add(errors, path, "name", ERR_MISSING_FIELD, "\"name\" is required");
     if (!present)
         return text_copy(device->name, sizeof(device->name), name);
     if (device->name[0] == '\0')
         return -EINVAL;
     if (name && strcmp(device->name, name) != 0) {
-        return fault_add(errors, NULL, "name", ERR_INCOMPATIBLE, "the body says %s, and the path %s",
+        return fault_add(errors, path, "name", ERR_INCOMPATIBLE, "the body says %s, and the path %s",
                          fault_text(device->name, shown), fault_text(name, known));
     }
     if (!name_may_be_pattern && !device_name_is_valid(device->name)) {
-        return fault_add(errors, NULL, "name", ERR_INVALID_NAME, "%s is not " DEVICE_NAME_ALLOWED,
+        return fault_add(errors, path, "name", ERR_INVALID_NAME, "%s is not " DEVICE_NAME_ALLOWED,
                          fault_text(device->name, shown));
     }
     return 0;
 }
 
-static int device_decode(const cJSON *json, const char *name, bool name_may_be_pattern, struct device *device,
-                         struct err_list *errors)
+static int device_fill(const cJSON *json, const char *name, bool name_may_be_pattern, const struct fault_path *path,
+                       struct device *device, struct err_list *errors)
 {
-    int result = fields_decode(&device_table, json, NULL, device, errors);
+    int result = fields_decode(&device_table, json, path, device, errors);
     if (result == -ENOMEM || !cJSON_IsObject(json))
         return result;
-    if (device_name_settle(json, name, name_may_be_pattern, device, errors) < 0)
+    if (device_name_settle(json, name, name_may_be_pattern, path, device, errors) < 0)
         result = -EINVAL;
     if (device->mtu == 0)
         device->mtu = device_default_mtu(device->kind, &device->worker);
-    int between_result = device_validate_between(device, errors);
+    int between_result = device_validate_between(device, path, errors);
     if (between_result == -ENOMEM)
         return between_result;
     return between_result < 0 ? between_result : result;
 }
 
-int device_parse(const char *text, size_t length, const char *name, bool name_may_be_pattern,
-                 struct device **ret_device, struct err_list *errors)
+int device_decode(const cJSON *json, const char *name, bool name_may_be_pattern, const struct fault_path *path,
+                  struct device **ret_device, struct err_list *errors)
 {
-    CLEANUP(document_done) cJSON *json = NULL;
-    CLEANUP(device_done) struct device *device = NULL;
+    CLEANUP(device_done) struct device *device = device_new();
 
-    int result = document_read(text, length, &json, errors);
-    if (result < 0)
-        return result;
-    device = device_new();
-    result = device ? device_decode(json, name, name_may_be_pattern, device, errors) : -ENOMEM;
+    int result = device ? device_fill(json, name, name_may_be_pattern, path, device, errors) : -ENOMEM;
     if (result < 0)
         return document_result(result, errors);
     device_routes_sort(device);
     *ret_device = device;
     device = NULL;
     return 0;
+}
+
+int device_parse(const char *text, size_t length, const char *name, bool name_may_be_pattern,
+                 struct device **ret_device, struct err_list *errors)
+{
+    CLEANUP(document_done) cJSON *json = NULL;
+
+    int result = document_read(text, length, &json, errors);
+    return result < 0 ? result : device_decode(json, name, name_may_be_pattern, NULL, ret_device, errors);
 }
 
 struct cJSON *device_to_json(const struct device *device)

@@ -160,39 +160,39 @@ int worker_validate(const struct worker_config *worker, const struct fault_path 
 
 /* ---- between fields and entries ---------------------------------------------------------------------------------- */
 
-static int device_kind_validate(const struct device *device, struct err_list *errors)
+static int device_kind_validate(const struct device *device, const struct fault_path *path, struct err_list *errors)
 {
     uint32_t mtu_max = device->kind == DEVICE_TAP ? DEVICE_MTU_MAX_TAP : DEVICE_MTU_MAX_TUN;
     int result = 0;
 
     if (device->mtu < DEVICE_MTU_MIN || device->mtu > mtu_max) {
-        result = fault_add(errors, NULL, "mtu", ERR_OUT_OF_RANGE, "%u: the mtu of a %s device is %u to %u bytes",
+        result = fault_add(errors, path, "mtu", ERR_OUT_OF_RANGE, "%u: the mtu of a %s device is %u to %u bytes",
                            (unsigned)device->mtu, device_kind_name(device->kind), DEVICE_MTU_MIN, (unsigned)mtu_max);
     }
     if (device->kind == DEVICE_TAP)
         return result;
     if (device->has_mac) {
-        result = fault_add(errors, NULL, "mac", ERR_INCOMPATIBLE,
+        result = fault_add(errors, path, "mac", ERR_INCOMPATIBLE,
                            "a tun device carries IP packets and has no Ethernet address: only tap has a mac");
     }
     if (device->master[0] != '\0') {
-        result = fault_add(errors, NULL, "master", ERR_INCOMPATIBLE,
+        result = fault_add(errors, path, "master", ERR_INCOMPATIBLE,
                            "a tun device carries IP packets and cannot be bridged: only tap has a master");
     }
     return result;
 }
 
-static int device_master_validate(const struct device *device, struct err_list *errors)
+static int device_master_validate(const struct device *device, const struct fault_path *path, struct err_list *errors)
 {
     if (device->master[0] == '\0' || strcmp(device->master, device->name) != 0)
         return 0;
-    return fault_add(errors, NULL, "master", ERR_INCOMPATIBLE, "a device cannot be its own master");
+    return fault_add(errors, path, "master", ERR_INCOMPATIBLE, "a device cannot be its own master");
 }
 
 /* One fault for each entry that is IPv6: whoever raises the mtu or drops the entries must know them all. */
-static int device_ipv6_validate(const struct device *device, struct err_list *errors)
+static int device_ipv6_validate(const struct device *device, const struct fault_path *path, struct err_list *errors)
 {
-    struct fault_path addresses = {.name = "addresses"}, routes = {.name = "routes"};
+    struct fault_path addresses = {.parent = path, .name = "addresses"}, routes = {.parent = path, .name = "routes"};
     int result = 0;
 
     if (device->mtu >= IPV6_MTU_MIN)
@@ -214,11 +214,12 @@ static int device_ipv6_validate(const struct device *device, struct err_list *er
     return result;
 }
 
-static int device_count_validate(size_t count, size_t most, const char *member, struct err_list *errors)
+static int device_count_validate(size_t count, size_t most, const struct fault_path *path, const char *member,
+                                 struct err_list *errors)
 {
     if (count <= most)
         return 0;
-    return fault_add(errors, NULL, member, ERR_LIMIT_EXCEEDED, "%zu entries: there can be %zu at most", count, most);
+    return fault_add(errors, path, member, ERR_LIMIT_EXCEEDED, "%zu entries: there can be %zu at most", count, most);
 }
 
 /* The kernel keeps an IPv4 address once for each prefix length, an IPv6 address once. */
@@ -228,12 +229,13 @@ static bool address_same(const struct ip_prefix *a, const struct ip_prefix *b)
            (a->addr.family == AF_INET6 || a->length == b->length);
 }
 
-static int device_addresses_validate(const struct device *device, struct err_list *errors)
+static int device_addresses_validate(const struct device *device, const struct fault_path *path,
+                                     struct err_list *errors)
 {
-    struct fault_path addresses = {.name = "addresses"};
+    struct fault_path addresses = {.parent = path, .name = "addresses"};
     char text[IP_PREFIX_TEXT_SIZE];
 
-    int result = device_count_validate(device->address_count, DEVICE_ADDRESSES_MAX, "addresses", errors);
+    int result = device_count_validate(device->address_count, DEVICE_ADDRESSES_MAX, path, "addresses", errors);
     if (result < 0)
         return result;
     for (size_t i = 1; i < device->address_count; i++) {
@@ -261,11 +263,11 @@ static int route_index_compare(const void *a, const void *b, void *context)
     return order;
 }
 
-static int device_routes_validate(const struct device *device, struct err_list *errors)
+static int device_routes_validate(const struct device *device, const struct fault_path *path, struct err_list *errors)
 {
-    struct fault_path routes = {.name = "routes"};
+    struct fault_path routes = {.parent = path, .name = "routes"};
 
-    int result = device_count_validate(device->route_count, DEVICE_ROUTES_MAX, "routes", errors);
+    int result = device_count_validate(device->route_count, DEVICE_ROUTES_MAX, path, "routes", errors);
     if (result < 0 || device->route_count < 2)
         return result;
     size_t *order = calloc(device->route_count, sizeof(*order));
@@ -292,21 +294,21 @@ static int device_routes_validate(const struct device *device, struct err_list *
     return result;
 }
 
-int device_validate_between(const struct device *device, struct err_list *errors)
+int device_validate_between(const struct device *device, const struct fault_path *path, struct err_list *errors)
 {
     int result = 0;
 
-    if (device->kind != DEVICE_KIND_N && device_kind_validate(device, errors) < 0)
+    if (device->kind != DEVICE_KIND_N && device_kind_validate(device, path, errors) < 0)
         result = -EINVAL;
-    if (device_master_validate(device, errors) < 0)
+    if (device_master_validate(device, path, errors) < 0)
         result = -EINVAL;
-    if (device_ipv6_validate(device, errors) < 0)
+    if (device_ipv6_validate(device, path, errors) < 0)
         result = -EINVAL;
-    if (device_count_validate(device->label_count, DEVICE_LABELS_MAX, "labels", errors) < 0)
+    if (device_count_validate(device->label_count, DEVICE_LABELS_MAX, path, "labels", errors) < 0)
         result = -EINVAL;
-    if (device_addresses_validate(device, errors) < 0)
+    if (device_addresses_validate(device, path, errors) < 0)
         result = -EINVAL;
-    int routes_result = device_routes_validate(device, errors);
+    int routes_result = device_routes_validate(device, path, errors);
     return routes_result < 0 ? routes_result : result;
 }
 
@@ -327,6 +329,6 @@ int device_validate(const struct device *device, struct err_list *errors)
     }
     if (worker_validate(&device->worker, &worker, errors) < 0)
         result = -EINVAL;
-    int between_result = device_validate_between(device, errors);
+    int between_result = device_validate_between(device, NULL, errors);
     return between_result < 0 ? between_result : result;
 }

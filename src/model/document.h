@@ -15,6 +15,9 @@ void document_done(cJSON **json);
 /* Puts out of memory into the list, where `result` says so; returns `result`. */
 int document_result(int result, struct err_list *errors);
 
+/* device_parse for a document that stands at `path`. Out of memory is put into the list, too. */
+int device_decode(const cJSON *json, const char *name, bool name_may_be_pattern, const struct fault_path *path,
+                  struct device **ret_device, struct err_list *errors);
 /*
  * Reads and validates one entry. `to` is the route's destination where the request's path says it, else NULL. On
  * -EINVAL the entry is a hole (family 0, WORKER_NONE), so that the rules between entries pass it over.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tunwright/model.h"
+#include "device.h"
 
 #include <string.h>
 
@@ -60,4 +60,22 @@ bool netns_name_is_valid(const char *name)
 {
     size_t length = strnlen(name, NETNS_NAME_SIZE);
     return length < NETNS_NAME_SIZE && name_text_is_valid(name, length);
+}
+
+bool label_key_is_valid(const char *key)
+{
+    size_t length = strnlen(key, LABEL_KEY_SIZE);
+    return length < LABEL_KEY_SIZE && name_text_is_valid(key, length);
+}
+
+bool label_value_is_valid(const char *value)
+{
+    if (strnlen(value, LABEL_VALUE_SIZE) >= LABEL_VALUE_SIZE)
+        return false;
+    /* U+0080 to U+009F are control characters too. */
+    for (const unsigned char *at = (const unsigned char *)value; *at != '\0'; at++) {
+        if (*at < ' ' || *at == 0x7f || (at[0] == 0xc2 && at[1] < 0xa0))
+            return false;
+    }
+    return true;
 }

@@ -21,16 +21,27 @@ static const char *const worker_types[] = {
     [WORKER_UDP] = "udp",
 };
 static const char *const drift_policies[] = {[DRIFT_REPAIR] = "repair", [DRIFT_REPORT] = "report"};
+static const char *const roles[] = {
+    [ROLE_NOBODY] = "nobody",
+    [ROLE_READER] = "reader",
+    [ROLE_OPERATOR] = "operator",
+    [ROLE_ADMIN] = "admin",
+};
+static const char *const token_kinds[] = {[TOKEN_BEARER] = "bearer", [TOKEN_CERTIFICATE] = "certificate"};
 
 _Static_assert(ARRAY_SIZE(device_kinds) == DEVICE_KIND_N, "a word for each kind");
 _Static_assert(ARRAY_SIZE(route_types) == ROUTE_TYPE_N, "a word for each type");
 _Static_assert(ARRAY_SIZE(worker_types) == WORKER_TYPE_N, "a word for each type");
 _Static_assert(ARRAY_SIZE(drift_policies) == DRIFT_POLICY_N, "a word for each policy");
+_Static_assert(ARRAY_SIZE(roles) == ROLE_N, "a word for each role");
+_Static_assert(ARRAY_SIZE(token_kinds) == TOKEN_KIND_N, "a word for each kind");
 
 const struct word_list device_kind_words = {device_kinds, ARRAY_SIZE(device_kinds), 0};
 const struct word_list route_type_words = {route_types, ARRAY_SIZE(route_types), 0};
 const struct word_list worker_type_words = {worker_types, ARRAY_SIZE(worker_types), WORKER_MONITOR};
 const struct word_list drift_policy_words = {drift_policies, ARRAY_SIZE(drift_policies), 0};
+const struct word_list role_words = {roles, ARRAY_SIZE(roles), ROLE_READER};
+const struct word_list token_kind_words = {token_kinds, ARRAY_SIZE(token_kinds), 0};
 
 const char *word_name(const struct word_list *list, unsigned value)
 {
@@ -112,5 +123,33 @@ int drift_policy_parse(const char *text, enum drift_policy *ret_policy)
     int result = word_parse(&drift_policy_words, text, &value);
     if (result == 0)
         *ret_policy = (enum drift_policy)value;
+    return result;
+}
+
+const char *role_name(enum role role)
+{
+    return word_name(&role_words, (unsigned)role);
+}
+
+int role_parse(const char *text, enum role *ret_role)
+{
+    unsigned value;
+    int result = word_parse(&role_words, text, &value);
+    if (result == 0)
+        *ret_role = (enum role)value;
+    return result;
+}
+
+const char *token_kind_name(enum token_kind kind)
+{
+    return word_name(&token_kind_words, (unsigned)kind);
+}
+
+int token_kind_parse(const char *text, enum token_kind *ret_kind)
+{
+    unsigned value;
+    int result = word_parse(&token_kind_words, text, &value);
+    if (result == 0)
+        *ret_kind = (enum token_kind)value;
     return result;
 }

@@ -16,25 +16,6 @@
 
 #define BUSY_TIMEOUT_MS 1000 /* somebody reads with the sqlite3 tool */
 
-static const char *const statement_text[] = {
-    [STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
-    [STATEMENT_COMMIT] = "COMMIT",
-    [STATEMENT_ROLLBACK] = "ROLLBACK",
-    [STATEMENT_DEVICES] = "SELECT name, uuid, generation, created_ns, changed_ns, document, 0 FROM device ORDER BY name",
-    [STATEMENT_DEVICE_PUT] = "INSERT INTO device (name, uuid, generation, created_ns, changed_ns, document)"
-                             " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
-                             " ON CONFLICT (name) DO UPDATE SET uuid = excluded.uuid, generation = excluded.generation,"
-                             " created_ns = excluded.created_ns, changed_ns = excluded.changed_ns,"
-                             " document = excluded.document",
-    [STATEMENT_DEVICE_DELETE] = "DELETE FROM device WHERE name = ?1",
-    [STATEMENT_ATTEMPTS] = "SELECT name, uuid, 0, 0, 0, document, adopts FROM attempt ORDER BY name",
-    [STATEMENT_ATTEMPT_PUT] = "INSERT INTO attempt (uuid, name, document, adopts) VALUES (?1, ?2, ?3, ?4)"
-                              " ON CONFLICT (uuid) DO UPDATE SET name = excluded.name, document = excluded.document,"
-                              " adopts = excluded.adopts",
-    [STATEMENT_ATTEMPT_DELETE] = "DELETE FROM attempt WHERE uuid = ?1",
-};
-_Static_assert(ARRAY_SIZE(statement_text) == STATEMENT_N, "each statement has its text");
-
 /* ---- errors ------------------------------------------------------------------------------------------------------ */
 
 int database_error(sqlite3 *db, int result, struct err *ret_err, const char *doing)
@@ -119,18 +100,6 @@ int database_read_int(sqlite3 *db, const char *sql, int64_t *ret_value, struct e
         return database_error(db, result, ret_err, doing);
     *ret_value = value;
     return 0;
-}
-
-int database_step(struct store *store, enum store_statement which, struct err *ret_err, const char *doing)
-{
-    sqlite3_stmt *statement = store->statements[which];
-    int result = sqlite3_step(statement);
-    int r = 0;
-
-    if (result != SQLITE_DONE)
-        r = database_error(store->db, result, ret_err, doing);
-    sqlite3_reset(statement);
-    return r;
 }
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
@@ -248,29 +217,20 @@ static int installation_read(struct store *store, struct err *ret_err)
 {
     sqlite3_stmt *statement = NULL;
     int r = 0;
-    int result = sqlite3_prepare_v2(store->db, "SELECT id FROM installation", -1, &statement, NULL);
+    int result = sqlite3_prepare_v2(store->db, "SELECT id, revision FROM installation", -1, &statement, NULL);
 
     if (result == SQLITE_OK)
         result = sqlite3_step(statement);
-    if (result == SQLITE_ROW && sqlite3_column_bytes(statement, 0) == (int)sizeof(store->installation))
+    if (result == SQLITE_ROW && sqlite3_column_bytes(statement, 0) == (int)sizeof(store->installation)) {
         memcpy(store->installation, sqlite3_column_blob(statement, 0), sizeof(store->installation));
-    else if (result == SQLITE_ROW || result == SQLITE_DONE)
+        store->revision = (uint64_t)sqlite3_column_int64(statement, 1);
+    } else if (result == SQLITE_ROW || result == SQLITE_DONE) {
         r = err_set(ret_err, -EUCLEAN, ERR_STORE_UNAVAILABLE, "", "the database does not say whose it is");
-    else
+    } else {
         r = database_error(store->db, result, ret_err, "read the database");
+    }
     sqlite3_finalize(statement);
     return r;
-}
-
-static int statements_prepare(struct store *store, struct err *ret_err)
-{
-    for (size_t i = 0; i < STATEMENT_N; i++) {
-        int result = sqlite3_prepare_v3(store->db, statement_text[i], -1, SQLITE_PREPARE_PERSISTENT,
-                                        &store->statements[i], NULL);
-        if (result != SQLITE_OK)
-            return database_error(store->db, result, ret_err, "prepare the database's statements");
-    }
-    return 0;
 }
 
 static void store_done(struct store **store)

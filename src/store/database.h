@@ -21,6 +21,27 @@ enum store_statement {
     STATEMENT_ATTEMPTS,
     STATEMENT_ATTEMPT_PUT,
     STATEMENT_ATTEMPT_DELETE,
+    STATEMENT_REVISION_SET,
+    STATEMENT_EVENT_PUT,
+    STATEMENT_EVENTS,
+    STATEMENT_EVENT_NEWEST,
+    STATEMENT_EVENTS_TRIM,
+    STATEMENT_AUDIT_PUT,
+    STATEMENT_AUDIT,
+    STATEMENT_AUDIT_TRIM,
+    STATEMENT_TOKEN_ADD,
+    STATEMENT_TOKEN_DELETE,
+    STATEMENT_TOKENS,
+    STATEMENT_TOKEN_MADE,
+    STATEMENT_TOKEN_SET_MADE,
+    STATEMENT_PENDING_PUT,
+    STATEMENT_PENDING_DELETE,
+    STATEMENT_PENDING,
+    STATEMENT_PENDING_DEVICE_PUT,
+    STATEMENT_PENDING_DEVICES_DELETE,
+    STATEMENT_PENDING_DEVICES,
+    STATEMENT_FILE_PUT,
+    STATEMENT_FILE,
     STATEMENT_N
 };
 
@@ -29,6 +50,7 @@ struct store {
     int lock_fd; /* the database file: flock(2) keeps a second daemon out */
     int schema_version;
     uint8_t installation[6];
+    uint64_t revision, revision_next; /* as committed, and as the open transaction makes it */
     sqlite3_stmt *statements[STATEMENT_N];
 };
 
@@ -41,8 +63,8 @@ int database_error(sqlite3 *db, int result, struct err *ret_err, const char *doi
 int database_run(sqlite3 *db, const char *sql, struct err *ret_err, const char *doing);
 /* The first column of the first row. */
 int database_read_int(sqlite3 *db, const char *sql, int64_t *ret_value, struct err *ret_err, const char *doing);
-/* Steps a statement that returns no rows, and resets it whatever came of it. */
-int database_step(struct store *store, enum store_statement which, struct err *ret_err, const char *doing);
+/* statement.c: makes all of them ready. */
+int statements_prepare(struct store *store, struct err *ret_err);
 
 /* Leads the schema from `version` to `count` in one transaction, after a backup where there is something to lose. */
 int database_migrate(sqlite3 *db, const char *path, int version, const struct migration *list, unsigned count,

@@ -12,7 +12,7 @@
 struct place {
     char directory[64];
     char path[96];
-    char backup[128];
+    char backup[128], next_backup[128]; /* before the newest migration, and before one that tests add */
 };
 
 static int place_make(void **state)
@@ -22,7 +22,8 @@ static int place_make(void **state)
     strcpy(place->directory, "/tmp/test_store.XXXXXX");
     assert_non_null(mkdtemp(place->directory));
     snprintf(place->path, sizeof(place->path), "%s/tunwright.db", place->directory);
-    snprintf(place->backup, sizeof(place->backup), "%s.before-2", place->path);
+    snprintf(place->backup, sizeof(place->backup), "%s.before-%u", place->path, migration_count);
+    snprintf(place->next_backup, sizeof(place->next_backup), "%s.before-%u", place->path, migration_count + 1);
     *state = place;
     return 0;
 }
@@ -35,6 +36,7 @@ static int place_remove(void **state)
     snprintf(journal, sizeof(journal), "%s-journal", place->path);
     unlink(journal);
     unlink(place->backup);
+    unlink(place->next_backup);
     unlink(place->path);
     assert_int_equal(rmdir(place->directory), 0);
     free(place);
@@ -378,42 +380,110 @@ static void test_attempts(void **state)
 
 /* ---- migrations -------------------------------------------------------------------------------------------------- */
 
+#define MIGRATIONS_MAX 64
+
+static void with_another(struct migration list[static MIGRATIONS_MAX], const char *name, const char *sql)
+{
+    assert_true(migration_count < MIGRATIONS_MAX);
+    memcpy(list, migrations, migration_count * sizeof(*list));
+    list[migration_count] = (struct migration){name, sql};
+}
+
 static void test_migrations(void **state)
 {
     const struct place *place = *state;
-    struct migration list[] = {migrations[0], {"0002_more", "ALTER TABLE device ADD COLUMN note TEXT DEFAULT 'x'"}};
-    struct migration broken[] = {migrations[0],
-                                 {"0002_broken", "CREATE TABLE half (a); INSERT INTO nowhere VALUES (1)"}};
-    struct migration leaving[] = {migrations[0], {"0002_leaving", "CREATE TABLE half (a); COMMIT"}};
+    struct migration list[MIGRATIONS_MAX], broken[MIGRATIONS_MAX], leaving[MIGRATIONS_MAX];
+    unsigned count = migration_count;
     struct store *store = NULL;
     uint8_t before[6], after[6];
     struct err err = {0};
     int64_t value;
     sqlite3 *db;
 
-    assert_int_equal(store_open_migrated(place->path, list, 1, &store, &err), 0);
+    with_another(list, "more", "ALTER TABLE device ADD COLUMN note TEXT DEFAULT 'x'");
+    with_another(broken, "broken", "CREATE TABLE half (a); INSERT INTO nowhere VALUES (1)");
+    with_another(leaving, "leaving", "CREATE TABLE half (a); COMMIT");
+    assert_int_equal(store_open_migrated(place->path, list, count, &store, &err), 0);
     put(store, "{'name':'tun0','kind':'tun'}", 1, 1);
     store_installation(store, before);
     store_close(store);
-    assert_int_equal(access(place->backup, F_OK), -1); /* a new database has nothing to lose */
+    assert_int_equal(access(place->next_backup, F_OK), -1); /* a new database has nothing to lose */
 
     store = NULL;
-    assert_true(store_open_migrated(place->path, broken, 2, &store, &err) < 0);
+    assert_true(store_open_migrated(place->path, broken, count + 1, &store, &err) < 0);
     assert_null(store);
-    assert_int_equal(store_open_migrated(place->path, list, 1, &store, &err), 0);
+    assert_int_equal(store_open_migrated(place->path, list, count, &store, &err), 0);
     assert_int_equal(count_devices(store), 1);
     assert_int_equal(
         database_read_int(store->db, "SELECT count(*) FROM sqlite_schema WHERE name = 'half'", &value, NULL, ""), 0);
     assert_int_equal(value, 0);
     store_close(store);
 
-    assert_int_equal(store_open_migrated(place->path, list, 2, &store, &err), 0);
-    assert_int_equal(store_schema_version(store), 2);
+    assert_int_equal(store_open_migrated(place->path, list, count + 1, &store, &err), 0);
+    assert_int_equal(store_schema_version(store), count + 1);
     assert_int_equal(count_devices(store), 1);
     store_installation(store, after);
     assert_memory_equal(before, after, sizeof(before));
     assert_int_equal(database_read_int(store->db, "SELECT count(*) FROM device WHERE note = 'x'", &value, NULL, ""), 0);
     assert_int_equal(value, 1);
+    store_close(store);
+
+    assert_int_equal(sqlite3_open(place->next_backup, &db), SQLITE_OK);
+    assert_int_equal(database_read_int(db, "PRAGMA user_version", &value, NULL, ""), 0);
+    assert_int_equal(value, count);
+    assert_int_equal(database_read_int(db, "SELECT count(*) FROM device", &value, NULL, ""), 0);
+    assert_int_equal(value, 1);
+    sqlite3_close(db);
+
+    unlink(place->path);
+    assert_true(store_open_migrated(place->path, leaving, count + 1, &store, &err) < 0);
+}
+
+/* A database as the first version made it: nothing in it is lost, and all that is new works. */
+static void test_from_version_1(void **state)
+{
+    const struct place *place = *state;
+    struct stored_device *found = NULL;
+    static const uint8_t id[6] = {1, 2, 3, 4, 5, 6};
+    uint8_t installation[6];
+    struct store *store;
+    struct err err = {0};
+    char version[96];
+    size_t count;
+    bool made = true;
+    int64_t value;
+    sqlite3 *db;
+
+    tool(place->path, migrations[0].sql);
+    snprintf(version, sizeof(version), "PRAGMA application_id = %d; PRAGMA user_version = 1", STORE_APPLICATION_ID);
+    tool(place->path, version);
+    tool(place->path, "INSERT INTO installation VALUES (1, x'010203040506', 1700000000000000000);"
+                      "INSERT INTO device VALUES ('tun0', '54455354-2121-8000-8000-000000000001', 7, 10, 20,"
+                      " '{\"name\":\"tun0\",\"kind\":\"tun\",\"mtu\":1400}');"
+                      "INSERT INTO attempt VALUES ('54455354-2121-8000-8000-000000000002', 'tun1',"
+                      " '{\"name\":\"tun1\",\"kind\":\"tun\"}')");
+    store = store_of(place);
+    assert_int_equal(store_schema_version(store), migration_count);
+    store_installation(store, installation);
+    assert_memory_equal(installation, id, sizeof(id));
+    assert_int_equal(store_revision(store), 0);
+    assert_int_equal(store_token_made(store, &made, &err), 0);
+    assert_false(made);
+
+    assert_int_equal(store_devices_load(store, &found, &count, &err), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(found[0].generation, 7);
+    assert_int_equal(found[0].created_ns, 10);
+    assert_int_equal(found[0].changed_ns, 20);
+    assert_int_equal(found[0].device->mtu, 1400);
+    stored_device_done(&found[0]);
+    free(found);
+    assert_int_equal(store_attempts_load(store, &found, &count, &err), 0);
+    assert_int_equal(count, 1);
+    assert_string_equal(found[0].device->name, "tun1");
+    assert_false(found[0].adopts);
+    stored_device_done(&found[0]);
+    free(found);
     store_close(store);
 
     assert_int_equal(sqlite3_open(place->backup, &db), SQLITE_OK);
@@ -422,9 +492,6 @@ static void test_migrations(void **state)
     assert_int_equal(database_read_int(db, "SELECT count(*) FROM device", &value, NULL, ""), 0);
     assert_int_equal(value, 1);
     sqlite3_close(db);
-
-    unlink(place->path);
-    assert_true(store_open_migrated(place->path, leaving, 2, &store, &err) < 0);
 }
 
 /* ---- what can go wrong while it is open -------------------------------------------------------------------------- */
@@ -539,6 +606,7 @@ int main(void)
         TEST_IN_PLACE(test_row_no_longer_valid),
         TEST_IN_PLACE(test_attempts),
         TEST_IN_PLACE(test_migrations),
+        TEST_IN_PLACE(test_from_version_1),
         TEST_IN_PLACE(test_full),
         TEST_IN_PLACE(test_busy_and_read_only),
         cmocka_unit_test(test_error_table),
