@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "answer.h"
+#include "body.h"
 #include "change_wait.h"
 #include "handlers.h"
 
 #include <cjson/cJSON.h>
-#include <errno.h>
 #include <stdio.h>
 
 void addresses_list(struct request *request)
 {
     const struct snapshot *snapshot CLEANUP(devices_snapshot_done) = NULL;
     const struct snapshot_device *entry = devices_find(request, &snapshot);
-    if (!entry)
+    if (!entry || devices_is_unchanged(request, entry))
         return;
     const struct device *device = entry->stored.device;
     cJSON *items = cJSON_CreateArray();
@@ -20,23 +20,7 @@ void addresses_list(struct request *request)
         answer_item_add(&items, cJSON_CreateString(ip_prefix_print(&device->addresses[i], text)));
     }
     answer_items(request, items);
-}
-
-/* The path says all that there is to say. */
-static int check_body(const struct buf *body, struct err_list *errors)
-{
-    if (!body->length)
-        return 0;
-    struct err e;
-    cJSON *json = NULL;
-    if (json_read(body->data, body->length, &json, &e))
-        err_list_add_err(errors, &e);
-    else if (!cJSON_IsObject(json))
-        err_list_add(errors, ERR_WRONG_TYPE, "", "the body must be empty, or {}");
-    else if (json->child)
-        err_list_add(errors, ERR_UNKNOWN_FIELD, "", "the body must be empty, or {}: the address stands in the path");
-    cJSON_Delete(json);
-    return errors->count ? -EINVAL : 0;
+    devices_tag(request, entry);
 }
 
 /* NULL: the answer is given. */
@@ -50,12 +34,12 @@ static struct change *address_change(struct request *request, enum change_kind k
         err_list_add(&errors, ERR_INVALID_ADDRESS, "",
                      "the path must end in an address and its prefix length, like /192.168.3.11/24 or /fd00:3::11/64");
     else
-        check_body(&request->body, &errors);
+        body_check_empty(&request->body, "the address stands in the path", &errors);
     if (errors.count) {
         answer_problems(request, &errors);
         return NULL;
     }
-    struct change *change = change_wait_new(request, kind);
+    struct change *change = change_wait_of_device(request, kind);
     if (change)
         change->address = address;
     return change;
@@ -69,6 +53,8 @@ void addresses_put(struct request *request)
 
 void addresses_delete(struct request *request)
 {
-    if (address_change(request, CHANGE_ADDRESS_DELETE))
-        change_wait_submit(request);
+    if (!address_change(request, CHANGE_ADDRESS_DELETE))
+        return;
+    request->wait->answer = change_wait_gone;
+    change_wait_submit(request);
 }

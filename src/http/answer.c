@@ -208,25 +208,61 @@ void answer_item_add(cJSON **items, cJSON *item)
     *items = NULL;
 }
 
-void answer_items(struct request *request, cJSON *items)
+cJSON *answer_page_to_json(cJSON *items, const char *next)
 {
     cJSON *json = items ? cJSON_CreateObject() : NULL;
     if (!json || !cJSON_AddItemToObject(json, "items", items)) {
         cJSON_Delete(items);
         cJSON_Delete(json);
-        answer_no_memory(request);
+        return NULL;
+    }
+    if (next ? cJSON_AddStringToObject(json, "next", next) : cJSON_AddNullToObject(json, "next"))
+        return json;
+    cJSON_Delete(json);
+    return NULL;
+}
+
+void answer_link_next(struct request *request, const char *next)
+{
+    struct buf link = {0};
+    if (!next)
         return;
-    }
-    if (!cJSON_AddNullToObject(json, "next")) {
-        cJSON_Delete(json);
-        json = NULL;
-    }
-    answer_json(request, 200, json);
+    buf_printf(&link, "<%s>; rel=\"next\"", next);
+    if (!link.failed)
+        answer_header(request, "Link", link.data);
+    buf_done(&link);
+}
+
+void answer_page(struct request *request, cJSON *items, const char *next)
+{
+    answer_json(request, 200, answer_page_to_json(items, next));
+    answer_link_next(request, next);
+}
+
+void answer_items(struct request *request, cJSON *items)
+{
+    answer_page(request, items, NULL);
 }
 
 void answer_empty(struct request *request, unsigned status)
 {
     answer_set(request, status, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
+}
+
+bool answer_is_unchanged(struct request *request, const char *etag)
+{
+    const struct precondition match = {.match = request->terms.precondition.match};
+    const struct precondition none_match = {.none_match = request->terms.precondition.none_match};
+    struct err e;
+    if (precondition_check(&match, etag, &e)) {
+        answer_problem(request, &e);
+        return true;
+    }
+    if (!precondition_check(&none_match, etag, &e))
+        return false;
+    answer_empty(request, 304);
+    answer_header(request, "ETag", etag);
+    return true;
 }
 
 void answer_problems(struct request *request, const struct err_list *errors)

@@ -16,8 +16,16 @@ void answer_json(struct request *request, unsigned status, struct cJSON *json);
 void answer_item_add(struct cJSON **items, struct cJSON *item);
 /* {"items": […], "next": null}; takes the array. */
 void answer_items(struct request *request, struct cJSON *items);
+/* The same with the path of the next page, NULL where this is the last; it stands in the field Link, too. */
+void answer_page(struct request *request, struct cJSON *items, const char *next);
+/* Its parts, for a page that says more: the object (takes the array; owned, NULL: no memory), and the field. */
+struct cJSON *answer_page_to_json(struct cJSON *items, const char *next);
+void answer_link_next(struct request *request, const char *next);
 void answer_empty(struct request *request, unsigned status);
 void answer_header(struct request *request, const char *name, const char *value);
+
+/* Of a GET of something with this entity tag: whether its preconditions gave it an answer already, 304 or 412. */
+bool answer_is_unchanged(struct request *request, const char *etag);
 
 /* One fault; the status is its code's. */
 void answer_problem(struct request *request, const struct err *e);

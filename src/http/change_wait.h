@@ -16,17 +16,26 @@
 struct change_wait {
     struct change change;
     struct request *request;
+    void (*answer)(struct request *request, const struct change *change); /* of a success; NULL: change_wait_device */
 };
 
-/* A change of the device that the path names, for the handler to fill. Where the name cannot be one, or memory ran out,
- * the answer is given and NULL returned. The request owns it. */
+/* A change, for the handler to fill: who asks, and on what terms, it says already. Where memory ran out, the answer is
+ * given and NULL returned. The request owns it. */
 struct change *change_wait_new(struct request *request, enum change_kind kind);
+/* The same of the device that the path names: where the name cannot be one, the answer is given as well. */
+struct change *change_wait_of_device(struct request *request, enum change_kind kind);
 
 /* Hands it to the engine and suspends the connection: the handler must not touch the request any more. */
 void change_wait_submit(struct request *request);
 
-/* The answer, once the engine is done. */
+/* The answer, once the engine is done: a problem; a dry run's plan; or what the wait's `answer` gives, with
+ * Tunwright-Changed and Tunwright-Confirm-By. */
 void change_wait_answer(struct request *request);
+
+/* Answers for change_wait.answer. The device: 201 where it, or that part of it, was created, else 200 … */
+void change_wait_device(struct request *request, const struct change *change);
+/* … or 204, with the tag of the device if there still is one. */
+void change_wait_gone(struct request *request, const struct change *change);
 
 void change_wait_free(struct change_wait *wait);
 

@@ -19,7 +19,7 @@ void device_routes_list(struct request *request)
 {
     const struct snapshot *snapshot CLEANUP(devices_snapshot_done) = NULL;
     const struct snapshot_device *entry = devices_find(request, &snapshot);
-    if (!entry)
+    if (!entry || devices_is_unchanged(request, entry))
         return;
     const struct device *device = entry->stored.device;
     cJSON *items = cJSON_CreateArray();
@@ -27,6 +27,7 @@ void device_routes_list(struct request *request)
         answer_item_add(&items, route_to_json(&device->routes[i]));
     }
     answer_items(request, items);
+    devices_tag(request, entry);
 }
 
 /* What the path and the query say about a route. */
@@ -138,7 +139,7 @@ void device_routes_put(struct request *request)
         answer_problems(request, &errors);
         return;
     }
-    struct change *change = change_wait_new(request, CHANGE_ROUTE_PUT);
+    struct change *change = change_wait_of_device(request, CHANGE_ROUTE_PUT);
     if (!change)
         return;
     change->route = route;
@@ -185,9 +186,10 @@ void device_routes_delete(struct request *request)
         answer_problem(request, &e);
         return;
     }
-    struct change *change = change_wait_new(request, CHANGE_ROUTE_DELETE);
+    struct change *change = change_wait_of_device(request, CHANGE_ROUTE_DELETE);
     if (!change)
         return;
     change->route = route;
+    request->wait->answer = change_wait_gone;
     change_wait_submit(request);
 }

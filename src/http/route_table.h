@@ -16,6 +16,7 @@ enum route_flag {
     ROUTE_CONDITIONAL = 1 << 2, /* If-Match and If-None-Match are minded */
     ROUTE_MERGE_PATCH = 1 << 3, /* its body may be application/merge-patch+json, too */
     ROUTE_MUTATION = ROUTE_CHANGES | ROUTE_CONFIRMABLE | ROUTE_CONDITIONAL,
+    ROUTE_PATCH = ROUTE_MUTATION | ROUTE_MERGE_PATCH,
 };
 
 struct route_row {

@@ -13,13 +13,14 @@ void workers_get(struct request *request)
     if (!device)
         return;
     const struct worker_config *worker = &device->stored.device->worker;
-    if (worker->type != WORKER_NONE) {
+    if (worker->type == WORKER_NONE) {
+        struct err e;
+        err_set(&e, -ENOENT, ERR_NOT_FOUND, "", "device \"%s\" has no worker", device->stored.device->name);
+        answer_problem(request, &e);
+    } else if (!devices_is_unchanged(request, device)) {
         answer_json(request, 200, worker_config_to_json(worker));
-        return;
+        devices_tag(request, device);
     }
-    struct err e;
-    err_set(&e, -ENOENT, ERR_NOT_FOUND, "", "device \"%s\" has no worker", device->stored.device->name);
-    answer_problem(request, &e);
 }
 
 void workers_put(struct request *request)
@@ -35,7 +36,7 @@ void workers_put(struct request *request)
         answer_problems(request, &errors);
         return;
     }
-    struct change *change = change_wait_new(request, CHANGE_WORKER_PUT);
+    struct change *change = change_wait_of_device(request, CHANGE_WORKER_PUT);
     if (!change)
         return;
     change->worker = worker;
@@ -44,6 +45,8 @@ void workers_put(struct request *request)
 
 void workers_delete(struct request *request)
 {
-    if (change_wait_new(request, CHANGE_WORKER_DELETE))
-        change_wait_submit(request);
+    if (!change_wait_of_device(request, CHANGE_WORKER_DELETE))
+        return;
+    request->wait->answer = change_wait_gone;
+    change_wait_submit(request);
 }
