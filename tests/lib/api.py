@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An HTTP client for the API, over its Unix socket or TCP."""
+"""An HTTP client for the API, over its Unix socket or TCP. Every answer is held to the contract."""
 
 import contextlib
 import http.client
 import json as json_module
 import socket
+
+from lib import contract
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -71,18 +73,21 @@ def request(connection, method, path, body=None, headers=None, raw=None):
         connection.request(method, path, body=data, headers=headers)
         answer = connection.getresponse()
         shown = f"{method} {path} {data!r}" if data is not None else f"{method} {path}"
-        return Response(shown, answer.status, answer.getheaders(), answer.read())
+        response = Response(shown, answer.status, answer.getheaders(), answer.read())
+        contract.check(method, path, response.status, response.headers, response.body, response)
+        return response
 
 
 class Stream:
     """Server-sent events of GET /v1/watch, message by message."""
 
     def __init__(self, connection, path, headers=None):
-        self.connection = connection
+        self.connection, self.path = connection, path
         connection.request("GET", path, headers=headers or {})
         self.answer = connection.getresponse()
         self.status = self.answer.status
         self.headers = {key.lower(): value for key, value in self.answer.getheaders()}
+        contract.check("GET", path, self.status, self.headers, None, self.headers)
 
     def next(self):
         """The next message as {"event", "data", "id"}, data decoded; comments are passed over."""
@@ -94,6 +99,7 @@ class Stream:
             line = line.decode().rstrip("\r\n")
             if not line and message:
                 message["data"] = json_module.loads(message["data"])
+                contract.check_message(message, self.path)
                 return message
             if line and not line.startswith(":"):
                 field, _, value = line.partition(": ")
