@@ -80,6 +80,7 @@ class Host:
         self.directory = network.base / name
         self.directory.mkdir(mode=0o755)
         self.run_dir, self.state_dir = self.directory / "run", self.directory / "state"
+        self.conf_dir = self.directory / "conf.d"  # not the machine's; there is none until a test makes it
         self.socket = self.run_dir / "api.sock"
         if len(str(self.run_dir / "workers" / ("u" * 36 + ".sock"))) > 107:
             raise AssertionError(f"{self.run_dir} is too long for a Unix socket's address")
@@ -92,7 +93,7 @@ class Host:
         self.daemon = Program("tunwrightd", namespace, [
             programs / "tunwrightd", "--run-dir", self.run_dir, "--state-dir", self.state_dir, "--user", USER,
             "--log-level", log_level, *(a for address in listen for a in ("--listen", address))],
-            environment, self.directory / "tunwrightd.log")
+            environment | {"TUNWRIGHT_CONF_DIR": str(self.conf_dir)}, self.directory / "tunwrightd.log")
         if start:
             self.start()
 
