@@ -27,8 +27,11 @@ struct wanted {
     const struct device *now;    /* as it shall be; NULL: gone */
     const struct device *before; /* as it was last committed; NULL: new. Its routes without a device are the only ones
                                     of their kind that a plan may take away */
-    bool adopts;   /* `now`: a TUN/TAP of that name and kind without a mark is taken over, not a conflict */
-    bool releases; /* no `now`: the device loses our mark and its worker, and stays as it is otherwise */
+    bool takes_unmarked; /* `before` is the committed document (not what a failed change tried), or the one that the
+                            device was found to have: what it lists may be deleted although it carries no mark */
+    bool adopts;         /* `now`: a TUN/TAP of that name and kind without an alias is taken over, not a conflict */
+    bool releases; /* the device loses our mark and its worker, and stays as it is otherwise; with a `now` it is led
+                      there first */
 };
 
 struct plan {

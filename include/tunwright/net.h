@@ -24,6 +24,7 @@ struct observed_address {
     struct ip_prefix prefix;
     bool ours;      /* IFA_PROTO 84 */
     bool by_kernel; /* made by the kernel itself: link-local, SLAAC, privacy addresses */
+    bool has_peer;  /* point to point: which the document cannot say */
     bool secondary; /* IPv4: goes when its primary goes, unless promote_secondaries */
     bool tentative; /* IPv6 DAD has not ended */
     bool failed;    /* IPv6 DAD found a duplicate */

@@ -83,6 +83,9 @@ static void step_blame(const struct step *step, const struct device *device, int
     case STEP_LINK_SET:
         (void)snprintf(out, ERR_POINTER_MAX, "%s", link_pointer(&step->link, error));
         return;
+    case STEP_DEVICE_ADOPT:
+        (void)snprintf(out, ERR_POINTER_MAX, "%s", error == -EBUSY ? "/worker" : "/name");
+        return;
     case STEP_DEVICE_CREATE:
         if (error == -EEXIST) {
             err->code = ERR_FOREIGN_DEVICE; /* somebody was quicker */
@@ -109,6 +112,7 @@ static bool step_is_moot(const struct step *step, int error)
     case STEP_ADDRESS_DELETE:
         return error == -EADDRNOTAVAIL || error == -ENODEV;
     case STEP_DEVICE_DELETE:
+    case STEP_DEVICE_RELEASE:
         return error == -ENODEV;
     default:
         return false;

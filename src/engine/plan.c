@@ -3,6 +3,10 @@
  * The plan: what leads from what is seen to what is wanted. It knows nothing of what was done before, so that creating,
  * changing, rolling back, starting up and repairing are the same function.
  *
+ * What is ours to take away is told by its mark: the device's alias, the protocol of a route or an address. A device
+ * that was taken over comes with addresses and routes without one. Where the document lists them, they are as good as
+ * marked: they count as there, and go when they leave the document. What is in no document is left alone.
+ *
  * Each device appends its steps; in the end they are put in the order of enum step_kind over all devices. What goes
  * comes before what comes: a name, an address or a route that moves from one device to another is free by the time it
  * is taken. Routes through a gateway are added after those on link, and deleted before them, because one may be reached
@@ -220,6 +224,51 @@ static int plan_link(struct planning *p)
     return 0;
 }
 
+/* ---- taking over and letting go ---------------------------------------------------------------------------------- */
+
+/* A device of the wanted name that carries no alias becomes this one. */
+static int planning_adopt(struct planning *p, struct err *ret_err)
+{
+    const struct device *now = p->wanted->now;
+    const struct observed_link *link = plan_index_name(p->index, now->netns, now->name);
+    struct step *step;
+
+    if (!link)
+        return err_set(ret_err, -ENODEV, ERR_NOT_FOUND, "/name", "there is no device %s%s%s to take over", now->name,
+                       now->netns[0] ? " in the network namespace " : "", now->netns);
+    if (link->has_alias)
+        return err_set(ret_err, -EEXIST, ERR_FOREIGN_DEVICE, "/name",
+                       "the device %s carries somebody's alias: that has to be taken off first", now->name);
+    if (link->kind != (now->kind == DEVICE_TAP ? OBSERVED_TAP : OBSERVED_TUN))
+        return err_set(ret_err, -EINVAL, ERR_INCOMPATIBLE, "/kind", "%s is no %s device", now->name,
+                       device_kind_name(now->kind));
+    if (link->multi_queue != (now->queues > 1))
+        return err_set(ret_err, -EINVAL, ERR_INCOMPATIBLE, "/queues",
+                       "%s was made for %s: that cannot be changed while it is taken over", now->name,
+                       link->multi_queue ? "several queues" : "a single queue");
+    step = planning_add(p, STEP_DEVICE_ADOPT);
+    if (!step)
+        return err_no_memory(ret_err);
+    step->adopt.kind = now->kind;
+    step->adopt.queues = now->worker.type != WORKER_NONE ? now->queues : 0;
+    p->link = link;
+    p->keep = true;
+    return 0;
+}
+
+static int plan_release(struct planning *p)
+{
+    struct step *step;
+
+    if (p->worker) {
+        step = planning_take_away(p, STEP_WORKER_STOP);
+        if (!step)
+            return -ENOMEM;
+        step->disturbs = DISTURBS_FLAP;
+    }
+    return p->link && !planning_take_away(p, STEP_DEVICE_RELEASE) ? -ENOMEM : 0;
+}
+
 /* ---- addresses --------------------------------------------------------------------------------------------------- */
 
 static const struct observed_address *address_seen(const struct observed_link *link, const struct ip_prefix *prefix)
@@ -238,6 +287,13 @@ static bool address_wanted(const struct device *device, const struct ip_prefix *
     return false;
 }
 
+/* Whether it is ours to delete. */
+static bool address_is_managed(const struct wanted *wanted, const struct observed_address *seen)
+{
+    return !seen->by_kernel &&
+           (seen->ours || (wanted->takes_unmarked && wanted->before && address_wanted(wanted->before, &seen->prefix)));
+}
+
 static bool same_subnet(const struct ip_prefix *a, const struct ip_prefix *b)
 {
     struct ip_prefix left, right;
@@ -253,9 +309,10 @@ static bool same_subnet(const struct ip_prefix *a, const struct ip_prefix *b)
  * IPv4 gives the first address of a subnet a role: it is the one that packets get as their source. Where another wanted
  * one of ours holds it, all of that subnet but the rightful one go and come back in the document's order.
  */
-static bool address_displaced(const struct device *now, const struct observed_link *link,
-                              const struct ip_prefix *prefix)
+static bool address_displaced(const struct planning *p, const struct ip_prefix *prefix)
 {
+    const struct device *now = p->wanted->now;
+    const struct observed_link *link = p->link;
     const struct ip_prefix *first = NULL;
 
     if (prefix->addr.family != AF_INET || now->address_count < 2)
@@ -269,7 +326,8 @@ static bool address_displaced(const struct device *now, const struct observed_li
         const struct observed_address *seen = &link->addresses[i];
 
         if (!seen->secondary && same_subnet(&seen->prefix, prefix))
-            return seen->ours && !ip_prefix_equal(&seen->prefix, first) && address_wanted(now, &seen->prefix);
+            return address_is_managed(p->wanted, seen) && !ip_prefix_equal(&seen->prefix, first) &&
+                   address_wanted(now, &seen->prefix);
     }
     return false;
 }
@@ -277,7 +335,7 @@ static bool address_displaced(const struct device *now, const struct observed_li
 /* An address that has no place any more, as opposed to one that goes to come back behind another. */
 static bool address_leaves(const struct planning *p, const struct observed_address *seen)
 {
-    return seen->ours && !seen->by_kernel && !address_wanted(p->wanted->now, &seen->prefix);
+    return address_is_managed(p->wanted, seen) && !address_wanted(p->wanted->now, &seen->prefix);
 }
 
 /*
@@ -310,9 +368,9 @@ static int plan_addresses_delete(struct planning *p, bool secondary)
         const struct observed_address *seen = &p->link->addresses[i];
         struct step *step;
 
-        if (!seen->ours || seen->by_kernel || seen->secondary != secondary)
+        if (!address_is_managed(p->wanted, seen) || seen->secondary != secondary)
             continue;
-        if (address_wanted(now, &seen->prefix) && !address_displaced(now, p->link, &seen->prefix))
+        if (address_wanted(now, &seen->prefix) && !address_displaced(p, &seen->prefix))
             continue;
         step = planning_take_away(p, STEP_ADDRESS_DELETE);
         if (!step)
@@ -332,7 +390,7 @@ static int plan_addresses_add(struct planning *p)
         const struct observed_address *seen = p->keep ? address_seen(p->link, prefix) : NULL;
         struct step *step;
 
-        if (seen && (!seen->ours || seen->by_kernel || !address_displaced(now, p->link, prefix)))
+        if (seen && (!address_is_managed(p->wanted, seen) || !address_displaced(p, prefix)))
             continue;
         step = planning_add(p, STEP_ADDRESS_ADD);
         if (!step)
@@ -420,15 +478,70 @@ static int plan_routes(struct planning *p, const struct route *const *seen, size
     return r;
 }
 
-/* Routes of the device itself. They go with it, so there is nothing to take away from one that is deleted. */
-static int plan_routes_attached(struct planning *p, bool remove)
+static int routes_by_key(const void *a, const void *b)
+{
+    const struct route *left = *(const struct route *const *)a, *right = *(const struct route *const *)b;
+
+    return route_key_equal(left, right) ? 0 : route_compare(left, right); /* a key comes first in that order */
+}
+
+static bool route_key_among(const struct route *const *sorted, size_t count, const struct route *route)
+{
+    return count > 0 && bsearch(&route, sorted, count, sizeof(*sorted), routes_by_key) != NULL;
+}
+
+/* Routes of the device itself that shall go. They go with it, so there is nothing to take away from one that is
+ * deleted. */
+static int plan_routes_marked_delete(struct planning *p)
 {
     CLEANUP(sorted_done) const struct route **seen = NULL;
     size_t count = 0;
+    int r = routes_sort(p->link->routes, p->link->route_count, false, &seen, &count);
+
+    return r < 0 ? r : plan_routes(p, seen, count, false, true);
+}
+
+/* Unmarked ones go where they were in the document and left it, and where they stand in the way of one that was in the
+ * document, and is: somebody has replaced it. */
+static int plan_routes_unmarked_delete(struct planning *p)
+{
+    const struct device *now = p->wanted->now, *before = p->wanted->before;
+    CLEANUP(sorted_done) const struct route **wanted = NULL;
+    CLEANUP(sorted_done) const struct route **listed = NULL;
+    size_t wanted_count = 0, listed_count = 0;
     int r;
 
-    r = routes_sort(p->keep ? p->link->routes : NULL, p->keep ? p->link->route_count : 0, false, &seen, &count);
-    return r < 0 ? r : plan_routes(p, seen, count, false, remove);
+    if (!before || !p->wanted->takes_unmarked || p->link->foreign_route_count == 0)
+        return 0;
+    r = routes_sort(now->routes, routes_wanted(p->wanted), false, &wanted, &wanted_count);
+    if (r == 0)
+        r = routes_sort(before->routes, before->route_count, false, &listed, &listed_count);
+    for (size_t i = 0; r == 0 && i < p->link->foreign_route_count; i++) {
+        const struct foreign_route *seen = &p->link->foreign_routes[i];
+
+        if (route_among(wanted, wanted_count, &seen->route))
+            continue;
+        if (route_key_among(wanted, wanted_count, &seen->route) ? route_key_among(listed, listed_count, &seen->route)
+                                                                : route_among(listed, listed_count, &seen->route))
+            r = step_route_delete(planning_take_away(p, STEP_ROUTE_DELETE), &seen->route, seen->protocol);
+    }
+    return r;
+}
+
+/* And those that shall come: whoever made a route that is there, it is there. */
+static int plan_routes_attached_add(struct planning *p)
+{
+    size_t ours = p->keep ? p->link->route_count : 0, theirs = p->keep ? p->link->foreign_route_count : 0;
+    CLEANUP(sorted_done) const struct route **seen = calloc(ours + theirs + 1, sizeof(*seen));
+
+    if (!seen)
+        return -ENOMEM;
+    for (size_t i = 0; i < ours; i++)
+        seen[i] = &p->link->routes[i];
+    for (size_t i = 0; i < theirs; i++)
+        seen[ours + i] = &p->link->foreign_routes[i].route;
+    qsort(seen, ours + theirs, sizeof(*seen), routes_in_order);
+    return plan_routes(p, seen, ours + theirs, false, false);
 }
 
 /* Routes without a device. Nothing in the kernel says whose they are: only those that the last document had may go. */
@@ -523,7 +636,9 @@ static int plan_removals(struct planning *p)
         return 0;
     }
     if (r == 0 && p->keep)
-        r = plan_routes_attached(p, true);
+        r = plan_routes_marked_delete(p);
+    if (r == 0 && p->keep)
+        r = plan_routes_unmarked_delete(p);
     if (r == 0 && p->keep)
         r = plan_addresses_delete(p, true);
     if (r == 0 && p->keep)
@@ -542,9 +657,21 @@ static int plan_additions(struct planning *p)
     if (r == 0)
         r = plan_addresses_add(p);
     if (r == 0)
-        r = plan_routes_attached(p, false);
+        r = plan_routes_attached_add(p);
     if (r == 0 && !p->wanted->now->netns[0])
         r = plan_routes(p, p->index->unattached, p->index->observed->unattached_count, true, false);
+    return r;
+}
+
+/* All steps of a device that is not to be let go of. */
+static int plan_all(struct planning *p)
+{
+    int r = plan_removals(p);
+
+    if (r == 0 && p->wanted->now)
+        r = plan_additions(p);
+    if (r == 0)
+        r = plan_worker(p);
     return r;
 }
 
@@ -553,21 +680,21 @@ int plan_device(struct plan *plan, const struct wanted *wanted, struct plan_inde
     const struct device *now = wanted->now;
     struct planning p = {.plan = plan, .wanted = wanted, .index = index};
     size_t start = plan->count;
-    int r;
+    int r = 0;
 
     p.link = plan_index_device(index, &wanted->uuid, now ? now->netns : wanted->netns, now ? now->name : wanted->name);
     p.worker = plan_index_worker(index, &wanted->uuid);
     p.keep = now && p.link && link_will_do(p.link, wanted);
-    if (now && !p.keep) {
+    if (now && !p.link && wanted->adopts)
+        r = planning_adopt(&p, ret_err);
+    else if (now && !p.keep && !wanted->releases)
         r = plan_name_check(&p, ret_err);
-        if (r < 0)
-            return r;
-    }
-    r = plan_removals(&p);
-    if (r == 0 && now)
-        r = plan_additions(&p);
-    if (r == 0)
-        r = plan_worker(&p);
+    if (r < 0)
+        return r;
+    if (!wanted->releases || p.keep)
+        r = plan_all(&p);
+    if (r == 0 && wanted->releases && plan->count == start)
+        r = plan_release(&p);
     if (r < 0) {
         plan_truncate(plan, start);
         return err_no_memory(ret_err);

@@ -42,6 +42,9 @@ int net_address_parse(const struct nlmsghdr *message, int family, struct address
     netlink_u32(table[IFA_FLAGS], &info.flags);
     info.has_protocol = netlink_u8(table[ADDRESS_PROTO], &info.protocol);
     address->secondary = family == AF_INET && info.flags & IFA_F_SECONDARY; /* on IPv6 this bit is IFA_F_TEMPORARY */
+    struct ip_addr local, other;
+    address->has_peer = netlink_ip(table[IFA_LOCAL], family, &local) &&
+                        netlink_ip(table[IFA_ADDRESS], family, &other) && !ip_addr_equal(&local, &other);
     address->tentative = info.flags & IFA_F_TENTATIVE;
     address->failed = info.flags & IFA_F_DADFAILED;
     *ret_info = info;
