@@ -16,7 +16,11 @@ struct http_options {
     uint32_t socket_gid;          /* its members are operators there */
     bool has_admin_gid;           /* members of … */
     uint32_t admin_gid;           /* … this group are admins */
-    bool awaits_files;            /* not ready before http_files_tried */
+    const int *tls_fds;           /* listeners with … */
+    size_t tls_count;
+    struct http_tls *tls;            /* … these; borrowed. NULL where there are none */
+    const struct option_list *hosts; /* borrowed: more names for the Host field there; NULL: none */
+    bool awaits_files;               /* not ready before http_files_tried */
 };
 
 /* The SHA-256, in hex, of the token in a file that only its owner can read; the file is made where there is none. */
@@ -25,8 +29,18 @@ int http_token_load(const char *path, char ret_sha256_hex[static 65], struct err
 /* Listeners are bound by the caller (while it may still be root) and passed: the server takes them, even if it fails.
  */
 int http_listen_unix(const char *path, uint32_t gid, int *ret_fd, struct err *ret_err);
-/* "127.0.0.1:8080", "[::1]:8080"; -EINVAL for an address that is not loopback. Port 0: any, see *ret_bound. */
-int http_listen_tcp(const char *address, int *ret_fd, struct endpoint *ret_bound, struct err *ret_err);
+/* "127.0.0.1:8080", "[::1]:8080"; without TLS -EINVAL for an address that is not loopback. Port 0: any, see *ret_bound. */
+int http_listen_tcp(const char *address, bool with_tls, int *ret_fd, struct endpoint *ret_bound, struct err *ret_err);
+
+/* For TLS listeners. The key's file must belong to root or to the user `owner`, and be readable by nobody else. The
+ * server wipes the key once it started; the rest must live as long as the server. */
+struct http_tls;
+struct http_tls_files {
+    const char *certificate, *key;
+    const char *client_ca; /* NULL: clients need no certificate */
+};
+int http_tls_load(const struct http_tls_files *files, uint32_t owner, struct http_tls **ret_tls, struct err *ret_err);
+void http_tls_free(struct http_tls *tls);
 
 int http_start(const struct http_options *options, int unix_fd, const int *tcp_fds, size_t tcp_count,
                struct http_server **ret_server, struct err *ret_err);

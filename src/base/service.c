@@ -42,6 +42,20 @@ int service_user_find(const char *text, struct service_user *ret_user, struct er
     return 0;
 }
 
+int service_group_find(const char *text, uint32_t *ret_gid, struct err *ret_err)
+{
+    uint64_t number;
+    if (!text_to_u64(text, UINT32_MAX - 1, &number)) {
+        *ret_gid = (uint32_t)number;
+        return 0;
+    }
+    const struct group *entry = getgrnam(text); /* called before there are threads */
+    if (!entry)
+        return err_set(ret_err, -ENOENT, ERR_INVALID_VALUE, "", "there is no group \"%s\" on this system", text);
+    *ret_gid = entry->gr_gid;
+    return 0;
+}
+
 int service_user_become(const struct service_user *user, struct err *ret_err)
 {
     if (setgroups(0, NULL) < 0)

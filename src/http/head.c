@@ -195,10 +195,10 @@ bool head_media_type_is(const struct head_field *content_type, const char *type)
     return head_value_is(&parameter, "charset=utf-8") || head_value_is(&parameter, "charset=\"utf-8\"");
 }
 
-bool head_is_cross_site(const struct head_facts *facts)
+bool head_is_cross_site(const struct head_facts *facts, bool with_tls)
 {
-    static const char scheme[] = "http://";
-    const size_t scheme_length = sizeof scheme - 1;
+    const char *scheme = with_tls ? "https://" : "http://";
+    const size_t scheme_length = strlen(scheme);
     if (facts->fetch_site && !head_value_is(facts->fetch_site, "same-origin") &&
         !head_value_is(facts->fetch_site, "none"))
         return true;
@@ -210,23 +210,29 @@ bool head_is_cross_site(const struct head_facts *facts)
            strncasecmp(origin->value + scheme_length, facts->host->value, facts->host->value_length) != 0;
 }
 
-bool head_host_is_loopback(const struct head_field *host)
-{
-    char text[64];
-    if (host->value_length >= sizeof text)
-        return false;
-    memcpy(text, host->value, host->value_length);
-    text[host->value_length] = '\0';
+#define HOST_TEXT_SIZE 256
+struct host {
+    char text[HOST_TEXT_SIZE];
+    const char *name; /* leads into text: without the port, and without brackets */
+    bool has_brackets;
+};
 
-    char *name = text, *port;
-    if (*name == '[') {
+static int host_parse(const struct head_field *field, struct host *ret_host)
+{
+    if (field->value_length >= sizeof ret_host->text)
+        return -EINVAL;
+    memcpy(ret_host->text, field->value, field->value_length);
+    ret_host->text[field->value_length] = '\0';
+    char *name = ret_host->text, *port;
+    ret_host->has_brackets = *name == '[';
+    if (ret_host->has_brackets) {
         char *bracket = strchr(++name, ']');
         if (!bracket)
-            return false;
+            return -EINVAL;
         *bracket = '\0';
         port = bracket + 1;
         if (*port && *port != ':')
-            return false;
+            return -EINVAL;
     } else {
         port = strchr(name, ':');
     }
@@ -234,13 +240,44 @@ bool head_host_is_loopback(const struct head_field *host)
         uint64_t number;
         *port = '\0';
         if (text_to_u64(port + 1, UINT16_MAX, &number))
-            return false;
+            return -EINVAL;
     }
-    struct ip_addr addr;
-    if (!strcasecmp(name, "localhost"))
-        return text[0] != '[';
-    if (ip_addr_parse(name, &addr) || (addr.family == AF_INET6) != (text[0] == '['))
-        return false;
+    ret_host->name = name;
+    return 0;
+}
+
+static bool host_is_name(const struct host *host, const char *name)
+{
+    return !host->has_brackets && !strcasecmp(host->name, name);
+}
+
+static bool host_is_address(const struct host *host, struct ip_addr *ret_addr)
+{
+    return !ip_addr_parse(host->name, ret_addr) && (ret_addr->family == AF_INET6) == host->has_brackets;
+}
+
+bool head_host_is_loopback(const struct head_field *field)
+{
     static const uint8_t loopback6[16] = {[15] = 1};
+    struct host host;
+    struct ip_addr addr;
+    if (host_parse(field, &host))
+        return false;
+    if (host_is_name(&host, "localhost"))
+        return true;
+    if (!host_is_address(&host, &addr))
+        return false;
     return addr.family == AF_INET ? addr.bytes[0] == 127 : !memcmp(addr.bytes, loopback6, sizeof loopback6);
+}
+
+bool head_host_is_known(const struct head_field *field, const struct option_list *names)
+{
+    struct host host;
+    struct ip_addr addr;
+    if (host_parse(field, &host))
+        return false;
+    for (size_t i = 0; names && i < names->count; i++)
+        if (host_is_name(&host, names->items[i]))
+            return true;
+    return host_is_name(&host, "localhost") || host_is_address(&host, &addr);
 }

@@ -54,10 +54,14 @@ bool head_media_type_is(const struct head_field *content_type, const char *type)
 
 /* Whether a page of another site made a browser send this: Origin is neither absent nor this host, or Sec-Fetch-Site
  * says so. */
-bool head_is_cross_site(const struct head_facts *facts);
+bool head_is_cross_site(const struct head_facts *facts, bool with_tls);
 
 /* Whether the host is this machine's loopback: localhost, 127.0.0.0/8 or [::1], with any port. A name that an attacker
  * had resolved to it is not. */
 bool head_host_is_loopback(const struct head_field *host);
+
+/* Whether the host is localhost, an address, or one of the names (NULL: none), with any port. A page can have a name of
+ * its own resolved to this machine, but not one of these. */
+bool head_host_is_known(const struct head_field *host, const struct option_list *names);
 
 #endif

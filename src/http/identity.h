@@ -7,6 +7,14 @@
 
 #include "request.h"
 
+/* How long the client is not to be listened to, for it failed too often: whole seconds, 0 where it is. Whether the
+ * daemon lives is told even so. */
+unsigned identity_wait_s(const struct request *request);
+
+/* Where each client needs a certificate: verifies the connection's, at its first request. -EACCES with
+ * ERR_UNAUTHENTICATED. */
+int identity_check_certificate(struct request *request, struct err *ret_err);
+
 /* Fills the request's identity. -EACCES with ERR_UNAUTHENTICATED, or on the Unix socket ERR_FORBIDDEN, where nobody
  * knows who it is. */
 int identity_find(struct request *request, const struct head_facts *facts, struct err *ret_err);

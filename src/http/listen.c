@@ -2,6 +2,7 @@
 #include "tunwright/http.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -82,36 +83,44 @@ static bool is_loopback(const struct ip_addr *addr)
     return addr->family == AF_INET ? addr->bytes[0] == 127 : !memcmp(addr->bytes, loopback6, sizeof loopback6);
 }
 
-int http_listen_tcp(const char *address, int *ret_fd, struct endpoint *ret_bound, struct err *ret_err)
+static int bind_tcp(const char *text, const struct endpoint *endpoint, int *ret_fd, struct endpoint *ret_bound,
+                    struct err *ret_err)
 {
-    struct endpoint endpoint;
     struct sockaddr_storage storage;
     const int yes = 1;
-    if (parse_listen(address, &endpoint))
-        return err_set(ret_err, -EINVAL, ERR_INVALID_VALUE, "",
-                       "\"%.64s\" is not an address and a port, like 127.0.0.1:8080 or [::1]:8080", address);
-    if (!is_loopback(&endpoint.addr))
-        return err_set(ret_err, -EINVAL, ERR_INVALID_VALUE, "",
-                       "%.64s is not a loopback address. This API is plain HTTP with a token, which must not cross a "
-                       "network: listen on 127.0.0.1 or [::1], and reach it through ssh or a proxy with TLS",
-                       address);
-    int fd CLEANUP(fd_done) = socket(endpoint.addr.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd CLEANUP(fd_done) = socket(endpoint->addr.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return err_set_kernel(ret_err, -errno, "socket", "cannot make a socket for %.64s", address);
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) < 0)
-        return err_set_kernel(ret_err, -errno, "setsockopt", "cannot set up the socket for %.64s", address);
-    socklen_t size = endpoint_to_sockaddr(&endpoint, &storage);
+        return err_set_kernel(ret_err, -errno, "socket", "cannot make a socket for %.64s", text);
+    /* [::] means IPv6: whoever wants 0.0.0.0 as well says so, and an address has one form only */
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) < 0 ||
+        (endpoint->addr.family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes) < 0))
+        return err_set_kernel(ret_err, -errno, "setsockopt", "cannot set up the socket for %.64s", text);
+    socklen_t size = endpoint_to_sockaddr(endpoint, &storage);
     if (bind(fd, (struct sockaddr *)&storage, size) < 0)
-        return err_set_kernel(ret_err, -errno, "bind", "cannot bind %.64s", address);
+        return err_set_kernel(ret_err, -errno, "bind", "cannot bind %.64s", text);
     if (listen(fd, BACKLOG) < 0)
-        return err_set_kernel(ret_err, -errno, "listen", "cannot listen on %.64s", address);
+        return err_set_kernel(ret_err, -errno, "listen", "cannot listen on %.64s", text);
     size = sizeof storage;
     if (getsockname(fd, (struct sockaddr *)&storage, &size) < 0)
-        return err_set_kernel(ret_err, -errno, "getsockname", "cannot tell what %.64s became", address);
+        return err_set_kernel(ret_err, -errno, "getsockname", "cannot tell what %.64s became", text);
     int error = endpoint_from_sockaddr(&storage, ret_bound);
     if (error)
-        return err_set(ret_err, error, ERR_INTERNAL, "", "cannot tell what %.64s became", address);
+        return err_set(ret_err, error, ERR_INTERNAL, "", "cannot tell what %.64s became", text);
     *ret_fd = fd;
     fd = -1;
     return 0;
+}
+
+int http_listen_tcp(const char *address, bool with_tls, int *ret_fd, struct endpoint *ret_bound, struct err *ret_err)
+{
+    struct endpoint endpoint;
+    if (parse_listen(address, &endpoint))
+        return err_set(ret_err, -EINVAL, ERR_INVALID_VALUE, "",
+                       "\"%.64s\" is not an address and a port, like 127.0.0.1:8080 or [::1]:8080", address);
+    if (!with_tls && !is_loopback(&endpoint.addr))
+        return err_set(ret_err, -EINVAL, ERR_INVALID_VALUE, "",
+                       "%.64s is not a loopback address. This is plain HTTP with a token, which must not cross a "
+                       "network: listen with TLS there, or on 127.0.0.1 or [::1]",
+                       address);
+    return bind_tcp(address, &endpoint, ret_fd, ret_bound, ret_err);
 }

@@ -17,6 +17,7 @@
 #include "server.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,6 +83,7 @@ static enum MHD_Result request_answer(struct request *request)
               (long long)((clock_monotonic_ns() - request->started_ns) / 1000));
     if (!request->response)
         return MHD_NO;
+    answer_counts_add(&request->server->answered, request->method, request->status);
     return MHD_queue_response(request->connection, request->status, request->response);
 }
 
@@ -126,10 +128,13 @@ static int check_head(struct request *request, const struct head *head, struct h
 static int check_origin(const struct request *request, const struct head_facts *facts, struct err *ret_err)
 {
     const struct client *client = request->client;
-    if (!client->is_unix && !head_host_is_loopback(facts->host))
+    if (client->transport == TRANSPORT_PLAIN && !head_host_is_loopback(facts->host))
         return err_set(ret_err, -EACCES, ERR_FORBIDDEN, "",
-                       "the Host field must be localhost or a loopback address: this server listens on nothing else");
-    if (head_is_cross_site(facts))
+                       "the Host field must be localhost or a loopback address: this is not open to anything else");
+    if (client->transport == TRANSPORT_TLS && !head_host_is_known(facts->host, request->server->access.hosts))
+        return err_set(ret_err, -EACCES, ERR_FORBIDDEN, "",
+                       "the Host field must be an address, localhost, or a name that the daemon was told with --host");
+    if (head_is_cross_site(facts, client->transport == TRANSPORT_TLS))
         return err_set(ret_err, -EACCES, ERR_FORBIDDEN, "", "requests that a page of another site makes are refused");
     return 0;
 }
@@ -137,7 +142,9 @@ static int check_origin(const struct request *request, const struct head_facts *
 /* Who asks, and through what. */
 static int check_access(struct request *request, const struct head_facts *facts, enum role role, struct err *ret_err)
 {
-    int error = check_origin(request, facts, ret_err);
+    int error = identity_check_certificate(request, ret_err);
+    if (!error)
+        error = check_origin(request, facts, ret_err);
     if (error || role == ROLE_NOBODY)
         return error;
     error = identity_find(request, facts, ret_err);
@@ -191,6 +198,13 @@ static uint64_t discard_max(const struct request *request)
     return request->row && request->row->body_limit > BIG_BODY ? 2 * request->row->body_limit : DISCARD_MAX;
 }
 
+static void answer_retry_after(struct request *request, unsigned seconds)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%u", seconds);
+    answer_header(request, "Retry-After", text);
+}
+
 /* The head is there. */
 static enum MHD_Result request_head(struct request *request, const char *version)
 {
@@ -208,18 +222,23 @@ static enum MHD_Result request_head(struct request *request, const char *version
         return request_answer(request);
     }
 
-    char allow[ROUTE_ALLOW_SIZE];
+    char allow[ROUTE_ALLOW_SIZE] = "";
     request->row = route_table_find(request->method, &request->target, request->variables, allow);
     /* what a path is there for is nobody's business who may not ask anything */
     enum role role = request->row ? request->row->role : ROLE_READER;
-    bool refused = check_access(request, &facts, role, &e) || check_route(request, &facts, allow, &e) ||
+    unsigned wait_s = identity_wait_s(request);
+    bool refused = (wait_s && err_set(&e, -EAGAIN, ERR_RATE_LIMITED, "",
+                                      "too many failures came from where this comes from: wait %u s", wait_s)) ||
+                   check_access(request, &facts, role, &e) || check_route(request, &facts, allow, &e) ||
                    terms_read(request->row, &request->target, &head, &request->terms, &e);
     if (!refused)
         return MHD_YES;
     answer_problem(request, &e);
+    if (e.code == ERR_RATE_LIMITED)
+        answer_retry_after(request, wait_s);
     if (e.code == ERR_METHOD_NOT_ALLOWED)
         answer_header(request, "Allow", allow);
-    if (e.code == ERR_UNAUTHENTICATED || e.code == ERR_INVALID_REQUEST)
+    if (e.code == ERR_UNAUTHENTICATED || e.code == ERR_RATE_LIMITED || e.code == ERR_INVALID_REQUEST)
         answer_header(request, "Connection", "close"); /* each guess costs a connection, and so does a broken client */
     bool at_once = facts.expects_continue || (facts.length_is_known && facts.body_length > discard_max(request));
     return facts.has_body && at_once ? request_answer(request) : MHD_YES;

@@ -2,6 +2,7 @@
 #include "server.h"
 
 #include "auth.h"
+#include "document_cache.h"
 #include "watch.h"
 
 #include <errno.h>
@@ -37,8 +38,9 @@ static void client_name(struct client *client, struct MHD_Connection *connection
 {
     struct endpoint endpoint;
     struct sockaddr_storage storage = {0};
-    if (client->is_unix) {
+    if (client->transport == TRANSPORT_UNIX) {
         client->role = auth_peer_role(client->fd, &client->server->access, &client->uid);
+        client->source = failure_source_of_user(client->uid);
         text_copy(client->address, sizeof client->address, "unix");
         return;
     }
@@ -47,8 +49,10 @@ static void client_name(struct client *client, struct MHD_Connection *connection
         return;
     memcpy(&storage, info->client_addr,
            info->client_addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in));
-    if (!endpoint_from_sockaddr(&storage, &endpoint))
-        endpoint_print(&endpoint, client->address);
+    if (endpoint_from_sockaddr(&storage, &endpoint))
+        return;
+    client->source = failure_source_of_address(&endpoint.addr);
+    endpoint_print(&endpoint, client->address);
 }
 
 static void client_begin(struct listener *listener, struct MHD_Connection *connection, void **context)
@@ -60,7 +64,7 @@ static void client_begin(struct listener *listener, struct MHD_Connection *conne
     if (!client)
         return;
     client->server = server;
-    client->is_unix = listener->is_unix;
+    client->transport = listener->transport;
     client->fd = info->connect_fd;
     client_name(client, connection);
     client->deadline_ns = clock_monotonic_ns() + SERVER_REQUEST_NS;
@@ -187,9 +191,27 @@ static unsigned connections_permitted(size_t listeners)
     return each < CONNECTIONS_MAX ? (unsigned)each : CONNECTIONS_MAX;
 }
 
+/* None where there is no TLS. */
+static void tls_options(const struct listener *listener, struct MHD_OptionItem items[static 5])
+{
+    const struct http_tls *tls = listener->server->tls;
+    size_t count = 0;
+    if (listener->transport == TRANSPORT_TLS) {
+        items[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, tls->certificate};
+        items[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, tls->key};
+        items[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(intptr_t)TLS_PRIORITIES};
+        if (tls->client_ca)
+            items[count++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_TRUST, 0, tls->client_ca};
+    }
+    items[count] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+}
+
 static int listener_start(struct listener *listener, unsigned connections, struct err *ret_err)
 {
-    const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+    const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG |
+                           (listener->transport == TRANSPORT_TLS ? MHD_USE_TLS : 0);
+    struct MHD_OptionItem secrets[5];
+    tls_options(listener, secrets);
     /* clang-format off: one option a line */
     listener->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, request_continue, listener, MHD_OPTION_EXTERNAL_LOGGER, log_from_library, NULL,
@@ -197,7 +219,7 @@ static int listener_start(struct listener *listener, unsigned connections, struc
         connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_CONNECTION_TIMEOUT,
         SERVER_IDLE_S, MHD_OPTION_NOTIFY_CONNECTION, notify_connection, listener, MHD_OPTION_NOTIFY_COMPLETED,
         request_end, listener, MHD_OPTION_URI_LOG_CALLBACK, request_begin, listener, MHD_OPTION_UNESCAPE_CALLBACK,
-        keep_escapes, NULL, MHD_OPTION_END);
+        keep_escapes, NULL, MHD_OPTION_ARRAY, secrets, MHD_OPTION_END);
     /* clang-format on */
     if (!listener->daemon)
         return err_set(ret_err, -EIO, ERR_INTERNAL, "", "libmicrohttpd does not start");
@@ -217,6 +239,7 @@ static void listeners_stop(struct http_server *server)
 
 static void server_free(struct http_server *server)
 {
+    document_cache_free(server->documents);
     pthread_cond_destroy(&server->tick);
     pthread_cond_destroy(&server->idle);
     pthread_mutex_destroy(&server->mutex);
@@ -232,25 +255,32 @@ static void ticker_stop(struct http_server *server)
     pthread_join(server->ticker, NULL);
 }
 
-static void listener_add(struct http_server *server, int fd, bool is_unix)
+static void listener_add(struct http_server *server, int fd, enum transport transport)
 {
-    server->listeners[server->listener_count++] = (struct listener){.server = server, .is_unix = is_unix, .fd = fd};
+    server->listeners[server->listener_count++] = (struct listener){.server = server, .transport = transport, .fd = fd};
 }
 
 int http_start(const struct http_options *options, int unix_fd, const int *tcp_fds, size_t tcp_count,
                struct http_server **ret_server, struct err *ret_err)
 {
-    if (tcp_count > SERVER_LISTENERS_MAX - 1)
-        return err_set(ret_err, -EINVAL, ERR_INTERNAL, "", "at most %d TCP listeners", SERVER_LISTENERS_MAX - 1);
+    if (tcp_count > OPTION_LIST_MAX || options->tls_count > OPTION_LIST_MAX || (options->tls_count && !options->tls))
+        return err_set(ret_err, -EINVAL, ERR_INTERNAL, "", "at most %d TCP listeners of each kind", OPTION_LIST_MAX);
     struct http_server *server = calloc(1, sizeof *server);
     if (!server)
         return err_no_memory(ret_err);
+    server->documents = document_cache_new();
+    if (!server->documents) {
+        free(server);
+        return err_no_memory(ret_err);
+    }
     server->engine = options->engine;
     atomic_init(&server->files_tried, !options->awaits_files);
     server->access.own_uid = options->own_uid;
     server->access.socket_gid = options->socket_gid;
     server->access.has_admin_gid = options->has_admin_gid;
     server->access.admin_gid = options->admin_gid;
+    server->access.hosts = options->hosts;
+    server->tls = options->tls;
     server->refusals = (struct rate_limit){.rate = 0.2, .burst = 5};
     text_copy(server->access.token_sha256_hex, sizeof server->access.token_sha256_hex, options->token_sha256_hex);
     pthread_condattr_t monotonic;
@@ -261,18 +291,27 @@ int http_start(const struct http_options *options, int unix_fd, const int *tcp_f
     pthread_cond_init(&server->idle, &monotonic);
     pthread_condattr_destroy(&monotonic);
 
-    int error = -pthread_create(&server->ticker, NULL, ticker, server);
+    int error = random_bytes(server->failures.seed, sizeof server->failures.seed);
+    if (error) {
+        server_free(server);
+        return err_set_kernel(ret_err, error, "getrandom", "cannot start the server");
+    }
+    error = -pthread_create(&server->ticker, NULL, ticker, server);
     if (error) {
         server_free(server);
         return err_set_kernel(ret_err, error, "pthread_create", "cannot start a thread");
     }
     if (unix_fd >= 0)
-        listener_add(server, unix_fd, true);
+        listener_add(server, unix_fd, TRANSPORT_UNIX);
     for (size_t i = 0; i < tcp_count; i++)
-        listener_add(server, tcp_fds[i], false);
+        listener_add(server, tcp_fds[i], TRANSPORT_PLAIN);
+    for (size_t i = 0; i < options->tls_count; i++)
+        listener_add(server, options->tls_fds[i], TRANSPORT_TLS);
     unsigned connections = connections_permitted(server->listener_count ? server->listener_count : 1);
     for (size_t i = 0; i < server->listener_count && !error; i++)
         error = listener_start(&server->listeners[i], connections, ret_err);
+    if (server->tls)
+        tls_wipe_key(server->tls);
     if (error) {
         http_stop(server);
         return error;

@@ -11,14 +11,17 @@
 #ifndef TUNWRIGHT_HTTP_SERVER_H
 #define TUNWRIGHT_HTTP_SERVER_H
 
+#include "answer_counts.h"
+#include "failure_limit.h"
 #include "request.h"
+#include "tls.h"
 
 #include "tunwright/http.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define SERVER_LISTENERS_MAX (1 + OPTION_LIST_MAX)
+#define SERVER_LISTENERS_MAX (1 + 2 * OPTION_LIST_MAX)
 #define SERVER_STREAMS_MAX   1100
 #define SERVER_REQUEST_NS    (5 * NSEC_PER_SEC)  /* from the first byte that could come to the last of the body */
 #define SERVER_KEEP_ALIVE_NS (60 * NSEC_PER_SEC) /* between two requests */
@@ -30,19 +33,25 @@ struct access {
     uint32_t own_uid, socket_gid;
     bool has_admin_gid;
     uint32_t admin_gid;
+    const struct option_list *hosts; /* borrowed; NULL: none */
 };
+
+enum transport { TRANSPORT_UNIX, TRANSPORT_PLAIN, TRANSPORT_TLS };
 
 struct listener {
     struct http_server *server;
     struct MHD_Daemon *daemon;
-    bool is_unix;
+    enum transport transport;
     int fd;
 };
 
 /* A connection. The library's thread makes and frees it. */
 struct client {
     struct http_server *server;
-    bool is_unix;
+    enum transport transport;
+    struct failure_source source;     /* whose failures those of this connection are */
+    bool verified;                    /* its certificate was: on TLS with a client CA only */
+    struct tls_peer peer;             /* where that is so */
     uint32_t uid;                     /* of the process at the other end, … */
     enum role role;                   /* … and what it may by its credentials, read once: on a Unix socket only */
     char address[ACTOR_ADDRESS_SIZE]; /* as struct actor has it */
@@ -55,9 +64,12 @@ struct http_server {
     struct engine *engine;
     atomic_bool files_tried; /* the start-up files */
     struct access access;
+    struct http_tls *tls; /* borrowed */
     struct listener listeners[SERVER_LISTENERS_MAX];
     size_t listener_count;
     pthread_t ticker;
+    struct document_cache *documents; /* has a lock of its own */
+    struct answer_counts answered;
 
     pthread_mutex_t mutex; /* guards all that follows */
     pthread_cond_t tick;   /* to the ticker: nudged, or to end */
@@ -68,9 +80,11 @@ struct http_server {
     size_t requests;            /* begun and not ended */
     size_t changes;             /* submitted and not done */
     uint64_t published;         /* how often the engine published */
-    struct rate_limit refusals; /* log lines about clients without a right token */
+    struct rate_limit refusals; /* log lines about clients that are refused */
+    struct failure_limit failures;
     struct client *clients;
     struct stream *streams;
+    struct feed *feeds; /* where the streams' counters come from */
     size_t stream_count;
 };
 

@@ -4,6 +4,7 @@
  * reader must read in the same way: the test has one of its own, which looks at the untouched bytes.
  */
 #include "http/head.h"
+#include "http/precondition.h"
 #include "http/route_table.h"
 #include "http/target.h"
 
@@ -158,6 +159,27 @@ static bool judge_target(const char *method, const char *raw)
     return true;
 }
 
+/* What is kept of a list is whole: a tag with its quotes. */
+static void judge_precondition(const struct head *head)
+{
+    struct precondition precondition;
+    struct err e = {0};
+    if (precondition_read(head, &precondition, &e)) {
+        MUST(e.code == ERR_INVALID_REQUEST && *e.message);
+        return;
+    }
+    const struct etag_list *lists[] = {&precondition.match, &precondition.none_match};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        MUST(lists[i]->count <= PRECONDITION_TAGS_MAX && (lists[i]->is_present || !lists[i]->count));
+        MUST(!lists[i]->any || !lists[i]->count);
+        for (size_t j = 0; j < lists[i]->count; j++) {
+            const char *tag = lists[i]->tags[j];
+            size_t length = strlen(tag);
+            MUST(length >= 2 && length < ETAG_SIZE && tag[0] == '"' && strchr(tag + 1, '"') == tag + length - 1);
+        }
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *bytes = malloc(size + 1), *elsewhere = malloc(2 * size * (HEAD_FIELDS_MAX + 1) + 1);
@@ -175,7 +197,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (head_check(&head, &facts, &e) == 0) {
             MUST(facts.host && (facts.has_body || facts.body_length == 0));
             (void)head_host_is_loopback(facts.host);
-            (void)head_is_cross_site(&facts);
+            (void)head_host_is_known(facts.host, NULL);
+            (void)head_is_cross_site(&facts, false);
             if (facts.content_type)
                 (void)head_media_type_is(facts.content_type, "application/json");
             if (target_is_good && head_is_contiguous(&head, length) && !has_lost_nul(data, length))

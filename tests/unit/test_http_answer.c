@@ -127,12 +127,12 @@ static void test_listen_tcp(void **state)
     struct err e;
     int fd;
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-        assert_int_equal(http_listen_tcp(bad[i], &fd, &bound, &e), -EINVAL);
-    assert_int_equal(http_listen_tcp("127.0.0.1:0", &fd, &bound, &e), 0);
+        assert_int_equal(http_listen_tcp(bad[i], false, &fd, &bound, &e), -EINVAL);
+    assert_int_equal(http_listen_tcp("127.0.0.1:0", false, &fd, &bound, &e), 0);
     assert_int_not_equal(bound.port, 0);
     char text[ENDPOINT_TEXT_SIZE];
     int second;
-    assert_int_equal(http_listen_tcp(endpoint_print(&bound, text), &second, &bound, &e), -EADDRINUSE);
+    assert_int_equal(http_listen_tcp(endpoint_print(&bound, text), false, &second, &bound, &e), -EADDRINUSE);
     close(fd);
 }
 

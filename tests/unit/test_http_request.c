@@ -168,6 +168,37 @@ static void test_head_hosts(void **state)
     }
 }
 
+static void test_head_known_hosts(void **state)
+{
+    (void)state;
+    const struct option_list names = {2, {"tunnels.example.org", "gate"}};
+    static const char *const good[] = {
+        "localhost:8443",           "127.0.0.1", "192.0.2.7:8443", "[2001:db8::7]:8443", "tunnels.example.org",
+        "Tunnels.Example.org:8443", "gate:1"};
+    static const char *const bad[] = {"",
+                                      "example.org",
+                                      "tunnels.example.org.evil.example",
+                                      "evil.tunnels.example.org",
+                                      "[gate]",
+                                      "gate.",
+                                      "2001:db8::7",
+                                      "192.0.2.7.evil.example",
+                                      "gate:x",
+                                      "[::1"};
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+        struct head_field host = field(good[i]);
+        if (!head_host_is_known(&host, &names))
+            fail_msg("%s was refused", good[i]);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        struct head_field host = field(bad[i]);
+        if (head_host_is_known(&host, &names))
+            fail_msg("%s was accepted", bad[i]);
+    }
+    struct head_field host = field("gate");
+    assert_false(head_host_is_known(&host, NULL));
+}
+
 static void test_head_cross_site(void **state)
 {
     (void)state;
@@ -183,9 +214,15 @@ static void test_head_cross_site(void **state)
                                      {.host = &host, .fetch_site = &same_site},
                                      {.host = &host, .origin = &same, .fetch_site = &same_site}};
     for (size_t i = 0; i < ARRAY_SIZE(good); i++)
-        assert_false(head_is_cross_site(&good[i]));
+        assert_false(head_is_cross_site(&good[i], false));
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-        assert_true(head_is_cross_site(&bad[i]));
+        assert_true(head_is_cross_site(&bad[i], false));
+    /* the scheme is part of the site */
+    const struct head_field secure = field("https://localhost:8080");
+    const struct head_facts with_tls = {.host = &host, .origin = &secure}, without = {.host = &host, .origin = &same};
+    assert_false(head_is_cross_site(&with_tls, true));
+    assert_true(head_is_cross_site(&with_tls, false));
+    assert_true(head_is_cross_site(&without, true));
 }
 
 /* ---- targets ------------------------------------------------------------------------------------------------------
@@ -302,7 +339,7 @@ static void test_route_not_found(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
         if (find("GET", paths[i], variables, allow) || *allow)
             fail_msg("%s was found", paths[i]);
-    assert_null(find("PATCH", "/v1/devices/x", variables, allow));
+    assert_null(find("PATCH", "/v1/devices/x/worker", variables, allow));
     assert_string_equal(allow, "GET, HEAD, PUT, DELETE");
     assert_null(find("get", "/v1/devices", variables, allow));
     assert_string_equal(allow, "GET, HEAD, POST");
@@ -327,12 +364,13 @@ static void test_route_query(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_head_plain),      cmocka_unit_test(test_head_ambiguous),
-        cmocka_unit_test(test_head_contiguous), cmocka_unit_test(test_head_media_type),
-        cmocka_unit_test(test_head_hosts),      cmocka_unit_test(test_head_cross_site),
-        cmocka_unit_test(test_target_path),     cmocka_unit_test(test_target_bad),
-        cmocka_unit_test(test_target_query),    cmocka_unit_test(test_route_found),
-        cmocka_unit_test(test_route_not_found), cmocka_unit_test(test_route_query),
+        cmocka_unit_test(test_head_plain),       cmocka_unit_test(test_head_ambiguous),
+        cmocka_unit_test(test_head_contiguous),  cmocka_unit_test(test_head_media_type),
+        cmocka_unit_test(test_head_hosts),       cmocka_unit_test(test_head_cross_site),
+        cmocka_unit_test(test_head_known_hosts), cmocka_unit_test(test_target_path),
+        cmocka_unit_test(test_target_bad),       cmocka_unit_test(test_target_query),
+        cmocka_unit_test(test_route_found),      cmocka_unit_test(test_route_not_found),
+        cmocka_unit_test(test_route_query),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -114,7 +114,7 @@ static int world_begin(void **state)
     const struct engine_options engine = {.store = world.store, .kernel = &world.fake->kernel, .on_publish = pass_on};
     assert_int_equal(engine_start(&engine, &world.engine, &e), 0);
     assert_int_equal(http_listen_unix(world.socket_path, getegid(), &unix_fd, &e), 0);
-    assert_int_equal(http_listen_tcp("127.0.0.1:0", &tcp_fd, &world.tcp, &e), 0);
+    assert_int_equal(http_listen_tcp("127.0.0.1:0", false, &tcp_fd, &world.tcp, &e), 0);
     assert_int_equal(auth_token_digest(TOKEN, strlen(TOKEN), digest), 0);
     const struct http_options http = {
         .engine = world.engine, .token_sha256_hex = digest, .own_uid = geteuid(), .socket_gid = getegid()};
@@ -526,7 +526,7 @@ static void test_methods_and_bodies(void **state)
     (void)state;
     expect_problem(ask("GET", "/nowhere", NULL), 404, "not_found", NULL);
     expect_problem(ask("GET", "/v1/devices/", NULL), 404, "not_found", NULL);
-    struct reply reply = ask("PATCH", "/v1/devices/tun0", "{}");
+    struct reply reply = ask("PATCH", "/v1/devices/tun0/worker", "{}");
     assert_non_null(strstr(reply.text, "Allow: GET, HEAD, PUT, DELETE\r\n"));
     expect_problem(reply, 405, "method_not_allowed", NULL);
     expect_problem(ask_with(false, "OPTIONS", "/v1/devices", "Origin: http://localhost\r\n", NULL), 405,
