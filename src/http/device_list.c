@@ -20,9 +20,9 @@ static int filter_read(const struct target *target, struct filter *ret_filter, s
 {
     const char *selector = target_query_find(target, "selector");
     struct filter filter = {.cursor = target_query_find(target, "cursor")};
-    struct err e;
+    struct err e = {0};
     if (selector && selector_parse(selector, &filter.selector, &e))
-        return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "selector: %s", e.message);
+        return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "%s", e.message);
     if (filter.cursor && !device_name_is_valid(filter.cursor))
         return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "cursor is none that a page before led to");
     int error = page_limit(target, 0, &filter.limit, ret_err);
