@@ -9,7 +9,7 @@ import pytest
 from lib import build
 from lib.waiting import until
 
-PAGES = sorted((build.TREE / "packaging" / "man").glob("*.8"))
+PAGES = sorted((build.TREE / "packaging" / "man").glob("*.[58]"))
 WORKER_PAGE = build.TREE / "packaging" / "man" / "tunwright-worker.8"
 WORKER_HEADER = (build.TREE / "include" / "tunwright" / "worker.h").read_text()
 
