@@ -65,12 +65,8 @@ static void test_precondition_any(void **state)
 static void test_precondition_list(void **state)
 {
     (void)state;
-    struct head head = HEAD("If-Match: \"a\",\"b-2\" ,\t\"\",, \"a\"", "Host: x", "IF-MATCH: ,\"with , and \xc3\xa4\"");
-    /* a blank and a comma: the first may not stand in a tag */
-    struct precondition precondition;
-    assert_int_equal(precondition_read(&head, &precondition, NULL), -EINVAL);
-    head = HEAD("If-Match: \"a\",\"b-2\" ,\t\"\",, \"a\"", "Host: x", "IF-MATCH: ,\"c,\xc3\xa4\"");
-    precondition = precondition_of(&head);
+    struct head head = HEAD("If-Match: \"a\",\"b-2\" ,\t\"\",, \"a\"", "Host: x", "IF-MATCH: ,\"c,\xc3\xa4\"");
+    struct precondition precondition = precondition_of(&head);
     assert_int_equal(precondition.match.count, 4); /* twice the same is once */
     assert_string_equal(precondition.match.tags[0], "\"a\"");
     assert_string_equal(precondition.match.tags[1], "\"b-2\"");
