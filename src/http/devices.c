@@ -3,6 +3,7 @@
 #include "body.h"
 #include "change_wait.h"
 #include "device_list.h"
+#include "document_cache.h"
 #include "handlers.h"
 #include "json_add.h"
 #include "server.h"
@@ -159,7 +160,7 @@ void devices_get(struct request *request)
     const struct snapshot_device *device = devices_find(request, &snapshot);
     if (!device || devices_is_unchanged(request, device))
         return;
-    answer_json(request, 200, devices_document(device));
+    document_answer(request, snapshot, device);
     devices_tag(request, device);
 }
 

@@ -72,8 +72,9 @@ void workers_delete(struct request *request);
 /* counters.c */
 void counters_get(struct request *request);
 void counters_list(struct request *request);
-/* One device's counters, now, as a JSON object. Returns owned, NULL when memory ran out. */
-struct cJSON *counters_to_json(struct engine *engine, const struct snapshot_device *device);
+
+/* metrics.c */
+void metrics_get(struct request *request);
 
 /* watch.c */
 void watch_get(struct request *request);

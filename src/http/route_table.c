@@ -16,6 +16,7 @@
 static const struct route_row rows[] = {
     {"GET", "/healthz", ROLE_NOBODY, 0, 0, meta_health, {0}},
     {"GET", "/readyz", ROLE_NOBODY, 0, 0, meta_ready, {0}},
+    {"GET", "/metrics", ROLE_READER, 0, 0, metrics_get, {0}},
     {"GET", "/v1/version", ROLE_READER, 0, 0, meta_version, {0}},
     {"GET", "/v1/openapi.json", ROLE_READER, 0, 0, openapi_get, {0}},
     {"GET", "/v1/devices", ROLE_READER, 0, 0, devices_list, {DEVICE_LIST_QUERY}},
@@ -36,7 +37,7 @@ static const struct route_row rows[] = {
     {"PUT", "/v1/devices/{name}/worker", ROLE_OPERATOR, ROUTE_MUTATION, PART_BODY, workers_put, {0}},
     {"DELETE", "/v1/devices/{name}/worker", ROLE_OPERATOR, ROUTE_MUTATION, 0, workers_delete, {0}},
     {"GET", "/v1/devices/{name}/counters", ROLE_READER, 0, 0, counters_get, {0}},
-    {"GET", "/v1/counters", ROLE_READER, 0, 0, counters_list, {0}},
+    {"GET", "/v1/counters", ROLE_READER, 0, 0, counters_list, {DEVICE_LIST_QUERY}},
     {"GET", "/v1/config", ROLE_READER, ROUTE_CONDITIONAL, 0, config_get, {0}},
     {"PUT", "/v1/config", ROLE_OPERATOR, ROUTE_MUTATION, CONFIG_BODY, config_put, {0}},
     {"GET", "/v1/config/confirm", ROLE_READER, 0, 0, config_get_pending, {0}},
@@ -44,7 +45,7 @@ static const struct route_row rows[] = {
     {"POST", "/v1/config/revert", ROLE_OPERATOR, ROUTE_CHANGES, PART_BODY, config_revert, {0}},
     {"GET", "/v1/events", ROLE_READER, 0, 0, event_log_list, {"after", "limit", "device"}},
     {"GET", "/v1/audit", ROLE_ADMIN, 0, 0, event_log_audit, {"after", "limit"}},
-    {"GET", "/v1/watch", ROLE_READER, 0, 0, watch_get, {"topics", "device", "interval_ms"}},
+    {"GET", "/v1/watch", ROLE_READER, 0, 0, watch_get, {"topics", "device", "selector", "interval_ms", "after"}},
 };
 
 static bool pattern_matches(const char *pattern, const struct target *target,

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * event_filter: which devices, and which events, one client is shown: what it asks for, and what it may see.
+ */
+#ifndef TUNWRIGHT_HTTP_EVENT_FILTER_H
+#define TUNWRIGHT_HTTP_EVENT_FILTER_H
+
+#include "tunwright/engine.h"
+
+#include <stdatomic.h>
+
+/* Shared by streams: it is large. */
+struct event_filter {
+    atomic_size_t references;
+    char device[DEVICE_NAME_SIZE]; /* "": all */
+    struct selector wanted;        /* by the query */
+    struct selector own;           /* of who asks: nothing else exists for it */
+};
+
+/* One reference, and nothing asked for; NULL: no memory. */
+struct event_filter *event_filter_new(void);
+struct event_filter *event_filter_share(struct event_filter *filter);
+void event_filter_release(struct event_filter *filter);
+bool event_filter_equal(const struct event_filter *a, const struct event_filter *b);
+bool event_filter_takes_device(const struct event_filter *filter, const struct device *device);
+
+/*
+ * By the labels that the device has in the snapshot. Of a device that is gone nobody knows the labels any more: who may
+ * see all devices is told of the deletion, who may not is told nothing. What is about no device is shown only where
+ * nothing is asked for but everything.
+ */
+bool event_filter_takes(const struct event_filter *filter, const struct snapshot *snapshot, const struct event *event);
+
+#endif
