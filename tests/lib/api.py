@@ -83,6 +83,7 @@ class Stream:
 
     def __init__(self, connection, path, headers=None):
         self.connection, self.path = connection, path
+        self.last_id = None  # what a browser would send as Last-Event-ID
         connection.request("GET", path, headers=headers or {})
         self.answer = connection.getresponse()
         self.status = self.answer.status
@@ -98,6 +99,10 @@ class Stream:
                 raise AssertionError(f"the stream ended, inside {message}")
             line = line.decode().rstrip("\r\n")
             if not line and message:
+                self.last_id = message.get("id", self.last_id)
+                if "data" not in message:  # a sign of life
+                    message = {}
+                    continue
                 message["data"] = json_module.loads(message["data"])
                 contract.check_message(message, self.path)
                 return message
