@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/merge.h"
+
+#include "worker/checksum.h"
+
+#include <string.h>
+
+enum {
+    TCP_HEADER_LEAST = 20,
+    TCP_SEQUENCE = 4,
+    TCP_ACKNOWLEDGEMENT = 8,
+    TCP_DATA_OFFSET = 12,
+    TCP_FLAGS = 13,
+    TCP_WINDOW = 14,
+    TCP_CHECKSUM = 16,
+    TCP_OPTIONS = 20,
+    UDP_LENGTH = 4,
+    UDP_CHECKSUM = 6,
+
+    TCP_PSH = 0x08,
+    TCP_ACK = 0x10,
+    TCP_ECE = 0x40,
+
+    HEADERS_MOST = ETHERNET_HEADER_SIZE + 8 + IPV6_HEADER_SIZE + 60, /* with two VLAN tags and all TCP options */
+};
+
+static uint32_t load_be32(const uint8_t *bytes)
+{
+    return (uint32_t)load_be16(bytes) << 16 | load_be16(bytes + 2);
+}
+
+/* Where the payload of a packet begins that could be merged; 0 for any other. */
+static size_t merge_payload(const uint8_t *packet, size_t length, const struct packet_view *view, bool udp)
+{
+    size_t upper = view->ip + view->header_length, payload;
+
+    if (view->version == 0 || view->ip + view->ip_length != length || view->more_fragments || view->fragment_offset > 0)
+        return 0;
+    if (view->version == 4 && view->header_length != IPV4_HEADER_SIZE)
+        return 0; /* options may mean something for each packet */
+    if (view->protocol == PROTOCOL_TCP && length - upper > TCP_HEADER_LEAST) {
+        size_t header_size = (size_t)(packet[upper + TCP_DATA_OFFSET] >> 4) * 4;
+        uint8_t flags = packet[upper + TCP_FLAGS];
+
+        if (header_size < TCP_HEADER_LEAST || (packet[upper + TCP_DATA_OFFSET] & 0x0f) != 0 || !(flags & TCP_ACK) ||
+            (flags & ~(TCP_ACK | TCP_PSH | TCP_ECE)) != 0)
+            return 0;
+        payload = upper + header_size;
+    } else if (udp && view->protocol == PROTOCOL_UDP && length - upper > UDP_HEADER_SIZE) {
+        if (load_be16(packet + upper + UDP_CHECKSUM) == 0 || load_be16(packet + upper + UDP_LENGTH) != length - upper)
+            return 0;
+        payload = upper + UDP_HEADER_SIZE;
+    } else {
+        return 0;
+    }
+    return payload < length ? payload : 0;
+}
+
+static uint64_t merge_pseudo(const uint8_t *packet, const struct packet_view *view, size_t upper_length)
+{
+    return checksum_add_pseudo(0, packet_source(packet, view), 2 * packet_address_size(view), view->protocol,
+                               upper_length);
+}
+
+/* IPv4's own, too: the super-packet gets a new one, which would hide that the old was wrong. */
+static bool merge_ip_is_right(const uint8_t *packet, const struct packet_view *view)
+{
+    return view->version == 6 || checksum_finish(checksum_add(0, packet + view->ip, IPV4_HEADER_SIZE)) == 0;
+}
+
+void merge_begin(struct merge *merge, uint8_t *packet, size_t length, const struct packet_view *view, bool udp)
+{
+    size_t payload = merge_payload(packet, length, view, udp);
+
+    *merge = (struct merge){
+        .packet = packet,
+        .length = length,
+        .count = 1,
+        .view = *view,
+        .upper = view->ip + view->header_length,
+        .payload = payload,
+        .size = length - payload,
+        .closed = payload == 0,
+    };
+    if (merge->closed || view->protocol != PROTOCOL_TCP)
+        return;
+    merge->closed = packet[merge->upper + TCP_FLAGS] & TCP_PSH;
+    merge->next_sequence = load_be32(packet + merge->upper + TCP_SEQUENCE) + (uint32_t)merge->size;
+}
+
+/* Whether the headers before the upper layer's say the same, but for what differs from packet to packet. */
+static bool merge_ip_continues(const struct merge *merge, const uint8_t *packet)
+{
+    const uint8_t *first = merge->packet, *a = first + merge->view.ip, *b = packet + merge->view.ip;
+
+    if (memcmp(first, packet, merge->view.ip) != 0) /* Ethernet, on tap */
+        return false;
+    if (merge->view.version == 6) /* all but the payload's length */
+        return memcmp(a, b, 4) == 0 && memcmp(a + 6, b + 6, IPV6_HEADER_SIZE - 6) == 0;
+    /* version, TOS; flags, TTL, protocol; addresses */
+    if (memcmp(a, b, 2) != 0 || memcmp(a + 6, b + 6, 4) != 0 || memcmp(a + 12, b + 12, 8) != 0)
+        return false;
+    /* where a packet may be fragmented its ID means something (RFC 6864, 4): splitting counts on from the first */
+    return merge->view.dont_fragment || (uint16_t)(load_be16(a + 4) + merge->count) == load_be16(b + 4);
+}
+
+static bool merge_upper_continues(const struct merge *merge, const uint8_t *packet)
+{
+    const uint8_t *a = merge->packet + merge->upper, *b = packet + merge->upper;
+
+    if (memcmp(a, b, 4) != 0) /* ports */
+        return false;
+    if (merge->view.protocol == PROTOCOL_UDP)
+        return true;
+    return a[TCP_DATA_OFFSET] == b[TCP_DATA_OFFSET] && ((a[TCP_FLAGS] ^ b[TCP_FLAGS]) & ~TCP_PSH) == 0 &&
+           memcmp(a + TCP_ACKNOWLEDGEMENT, b + TCP_ACKNOWLEDGEMENT, 4) == 0 &&
+           memcmp(a + TCP_WINDOW, b + TCP_WINDOW, 2) == 0 && memcmp(a + TCP_OPTIONS - 2, b + TCP_OPTIONS - 2, 2) == 0 &&
+           memcmp(a + TCP_OPTIONS, b + TCP_OPTIONS, merge->payload - merge->upper - TCP_OPTIONS) == 0 &&
+           load_be32(b + TCP_SEQUENCE) == merge->next_sequence;
+}
+
+/* The first one's checksum is looked at when a second comes. */
+static bool merge_verify_first(struct merge *merge)
+{
+    size_t upper_length = merge->length - merge->upper;
+
+    if (merge->verified)
+        return true;
+    merge->verified = merge_ip_is_right(merge->packet, &merge->view) &&
+                      checksum_finish(checksum_add(merge_pseudo(merge->packet, &merge->view, upper_length),
+                                                   merge->packet + merge->upper, upper_length)) == 0;
+    return merge->verified;
+}
+
+/* Moves the payload behind the run and verifies it on the way; where it is wrong, all bytes go back. */
+static bool merge_take_payload(struct merge *merge, uint8_t *packet, size_t length)
+{
+    uint8_t headers[HEADERS_MOST];
+    size_t piece = length - merge->payload;
+    uint64_t sum;
+
+    if (merge->payload > sizeof(headers) || !merge_ip_is_right(packet, &merge->view))
+        return false;
+    memcpy(headers, packet, merge->payload); /* their place may be written over */
+    sum = merge_pseudo(packet, &merge->view, length - merge->upper);
+    sum = checksum_add(sum, packet + merge->upper, merge->payload - merge->upper);
+    sum = checksum_add_copy(sum, merge->packet + merge->length, packet + merge->payload, piece);
+    if (checksum_finish(sum) == 0)
+        return true;
+    memmove(packet + merge->payload, merge->packet + merge->length, piece);
+    memcpy(packet, headers, merge->payload);
+    return false;
+}
+
+bool merge_append(struct merge *merge, uint8_t *packet, size_t length, const struct packet_view *view)
+{
+    bool tcp = merge->view.protocol == PROTOCOL_TCP;
+    size_t piece;
+    uint8_t flags = 0;
+
+    if (merge->closed || merge->count == 0 || view->version != merge->view.version || view->ip != merge->view.ip ||
+        merge_payload(packet, length, view, !tcp) != merge->payload || view->protocol != merge->view.protocol)
+        return false;
+    piece = length - merge->payload;
+    if (piece > merge->size || (!tcp && piece != merge->size) || merge->length + piece > MERGE_MOST)
+        return false;
+    if (!merge_ip_continues(merge, packet) || !merge_upper_continues(merge, packet) || !merge_verify_first(merge))
+        return false;
+    if (tcp)
+        flags = packet[merge->upper + TCP_FLAGS];
+    if (!merge_take_payload(merge, packet, length))
+        return false;
+    merge->length += piece;
+    merge->count++;
+    merge->next_sequence += (uint32_t)piece;
+    merge->closed = piece < merge->size || (flags & TCP_PSH);
+    if (tcp)
+        merge->packet[merge->upper + TCP_FLAGS] |= flags & TCP_PSH;
+    return true;
+}
+
+static void merge_patch_ip(struct merge *merge)
+{
+    uint8_t *ip = merge->packet + merge->view.ip;
+    size_t length = merge->length - merge->view.ip;
+    uint16_t check;
+
+    if (merge->view.version == 6) {
+        store_be16(ip + 4, (uint16_t)(length - IPV6_HEADER_SIZE));
+        return;
+    }
+    store_be16(ip + 2, (uint16_t)length);
+    memset(ip + 10, 0, 2);
+    check = checksum_finish(checksum_add(0, ip, IPV4_HEADER_SIZE));
+    memcpy(ip + 10, &check, sizeof(check));
+}
+
+void merge_finish(struct merge *merge, struct virtio_net_hdr *ret_header)
+{
+    bool tcp = merge->view.protocol == PROTOCOL_TCP, v4 = merge->view.version == 4;
+    size_t upper_length = merge->length - merge->upper;
+    uint8_t *upper = merge->packet + merge->upper;
+    uint16_t sum;
+
+    memset(ret_header, 0, sizeof(*ret_header));
+    if (merge->count < 2)
+        return;
+    merge_patch_ip(merge);
+    if (!tcp)
+        store_be16(upper + UDP_LENGTH, (uint16_t)upper_length);
+    /* the field holds the sum of the pseudo-header, for whoever makes the checksums */
+    sum = (uint16_t)~checksum_finish(merge_pseudo(merge->packet, &merge->view, upper_length));
+    memcpy(upper + (tcp ? TCP_CHECKSUM : UDP_CHECKSUM), &sum, sizeof(sum));
+    ret_header->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+    ret_header->gso_type = !tcp ? VIRTIO_NET_HDR_GSO_UDP_L4 : v4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;
+    ret_header->hdr_len = (uint16_t)merge->payload;
+    ret_header->gso_size = (uint16_t)merge->size;
+    ret_header->csum_start = (uint16_t)merge->upper;
+    ret_header->csum_offset = tcp ? TCP_CHECKSUM : UDP_CHECKSUM;
+}

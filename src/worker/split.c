@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker/split.h"
+
+#include "worker/checksum.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+    TCP_HEADER_LEAST = 20,
+    TCP_SEQUENCE = 4,
+    TCP_DATA_OFFSET = 12,
+    TCP_FLAGS = 13,
+    TCP_CHECKSUM = 16,
+    UDP_LENGTH = 4,
+    UDP_CHECKSUM = 6,
+
+    TCP_FIN = 0x01,
+    TCP_PSH = 0x08,
+    TCP_CWR = 0x80,
+};
+
+/* Which protocol and version a type of segmentation is about. */
+static bool split_type_fits(uint8_t type, const struct packet_view *view)
+{
+    switch (type) {
+    case VIRTIO_NET_HDR_GSO_TCPV4:
+        return view->version == 4 && view->protocol == PROTOCOL_TCP;
+    case VIRTIO_NET_HDR_GSO_TCPV6:
+        return view->version == 6 && view->protocol == PROTOCOL_TCP;
+    case VIRTIO_NET_HDR_GSO_UDP_L4:
+        return view->protocol == PROTOCOL_UDP;
+    default:
+        return false;
+    }
+}
+
+int split_init(struct split *ret_split, const struct virtio_net_hdr *header, const uint8_t *packet, size_t length,
+               const struct packet_view *view)
+{
+    uint8_t type = header->gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
+    size_t upper = view->ip + view->header_length, end = view->ip + view->ip_length, header_size;
+
+    if (type != VIRTIO_NET_HDR_GSO_TCPV4 && type != VIRTIO_NET_HDR_GSO_TCPV6 && type != VIRTIO_NET_HDR_GSO_UDP_L4)
+        return -EOPNOTSUPP;
+    if (view->version == 0 || !split_type_fits(type, view) || view->more_fragments || view->fragment_offset > 0)
+        return -EINVAL;
+    /* what follows the IP packet in a frame would be cut as if it were payload */
+    if (end != length || header->gso_size == 0 || !(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+        return -EINVAL;
+    if (view->protocol == PROTOCOL_TCP) {
+        if (end - upper < TCP_HEADER_LEAST)
+            return -EINVAL;
+        header_size = (size_t)(packet[upper + TCP_DATA_OFFSET] >> 4) * 4;
+        if (header_size < TCP_HEADER_LEAST)
+            return -EINVAL;
+    } else {
+        header_size = UDP_HEADER_SIZE;
+    }
+    if (end - upper <= header_size)
+        return -EINVAL;
+    *ret_split = (struct split){
+        .packet = packet,
+        .ip = view->ip,
+        .upper = upper,
+        .payload = upper + header_size,
+        .length = length,
+        .size = header->gso_size,
+        .version = view->version,
+        .protocol = view->protocol,
+    };
+    return 0;
+}
+
+static void split_patch_ip(const struct split *split, uint8_t *out, size_t index, size_t length)
+{
+    uint8_t *ip = out + split->ip;
+
+    if (split->version == 6) {
+        store_be16(ip + 4, (uint16_t)(length - split->ip - IPV6_HEADER_SIZE));
+        return;
+    }
+    store_be16(ip + 2, (uint16_t)(length - split->ip));
+    store_be16(ip + 4, (uint16_t)(load_be16(ip + 4) + index));
+    memset(ip + 10, 0, 2);
+    uint16_t check = checksum_finish(checksum_add(0, ip, split->upper - split->ip));
+    memcpy(ip + 10, &check, sizeof(check));
+}
+
+static void split_patch_tcp(const struct split *split, uint8_t *tcp, bool last)
+{
+    uint32_t sequence = (uint32_t)load_be16(tcp + TCP_SEQUENCE) << 16 | load_be16(tcp + TCP_SEQUENCE + 2);
+
+    store_be32(tcp + TCP_SEQUENCE, sequence + (uint32_t)split->cut);
+    if (!last)
+        tcp[TCP_FLAGS] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
+    if (split->cut > 0)
+        tcp[TCP_FLAGS] &= (uint8_t)~TCP_CWR; /* said once, in the first (RFC 3168, 6.1.2) */
+}
+
+/* One segment; returns its length. */
+static size_t split_segment(struct split *split, uint8_t *out)
+{
+    size_t left = split->length - split->payload - split->cut;
+    size_t piece = left < split->size ? left : split->size;
+    size_t length = split->payload + piece, header_size = split->payload - split->upper;
+    size_t address_size = split->version == 4 ? 4 : 16;
+    uint8_t *upper = out + split->upper, *check;
+    uint64_t sum;
+    uint16_t folded;
+
+    memcpy(out, split->packet, split->payload);
+    split_patch_ip(split, out, split->cut / split->size, length);
+    if (split->protocol == PROTOCOL_TCP) {
+        split_patch_tcp(split, upper, piece == left);
+        check = upper + TCP_CHECKSUM;
+    } else {
+        store_be16(upper + UDP_LENGTH, (uint16_t)(header_size + piece));
+        check = upper + UDP_CHECKSUM;
+    }
+    memset(check, 0, 2);
+    sum = checksum_add_pseudo(0, out + split->ip + (split->version == 4 ? 12 : 8), 2 * address_size, split->protocol,
+                              header_size + piece);
+    sum = checksum_add(sum, upper, header_size);
+    sum = checksum_add_copy(sum, out + split->payload, split->packet + split->payload + split->cut, piece);
+    folded = checksum_finish(sum);
+    if (folded == 0 && split->protocol == PROTOCOL_UDP)
+        folded = 0xffff; /* 0 would say that there is none (RFC 768) */
+    memcpy(check, &folded, sizeof(folded));
+    split->cut += piece;
+    return length;
+}
+
+size_t split_next(struct split *split, uint8_t *out, size_t room, size_t most, size_t *ret_length, size_t *ret_bytes)
+{
+    size_t count = 0, bytes = 0, total = split->length - split->payload;
+
+    *ret_length = split_segment_length(split);
+    if (split->cut + split->size >= total)
+        *ret_length = split->payload + (total - split->cut); /* there is but one left */
+    while (count < most && split->cut < total) {
+        size_t left = total - split->cut;
+        size_t next = split->payload + (left < split->size ? left : split->size);
+
+        if (next > room - bytes)
+            break;
+        bytes += split_segment(split, out + bytes);
+        count++;
+    }
+    *ret_bytes = bytes;
+    return count;
+}
+
+int split_finish_checksum(const struct virtio_net_hdr *header, uint8_t *packet, size_t length)
+{
+    size_t field = (size_t)header->csum_start + header->csum_offset;
+    uint16_t folded;
+
+    if (!(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+        return 0;
+    if (field + sizeof(folded) > length)
+        return -EINVAL;
+    folded = checksum_finish(checksum_add(0, packet + header->csum_start, length - header->csum_start));
+    if (folded == 0 && header->csum_offset == UDP_CHECKSUM)
+        folded = 0xffff;
+    memcpy(packet + field, &folded, sizeof(folded));
+    return 0;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Packets from the wire, back to back: the first byte says of what kind, the next two how long each is. */
+#include "worker/merge.h"
+
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static uint8_t bytes[PACKET_ROOM];
+    struct virtio_net_hdr header;
+    struct merge merge = {0};
+    struct packet_view view;
+    size_t segment;
+
+    if (size < 4 || size - 3 > sizeof(bytes))
+        return 0;
+    enum device_kind kind = data[0] & 1 ? DEVICE_TAP : DEVICE_TUN;
+    segment = 1 + load_be16(data + 1) % 2000u;
+    size -= 3;
+    memcpy(bytes, data + 3, size);
+    for (size_t at = 0; at < size; at += segment) {
+        size_t here = size - at < segment ? size - at : segment;
+
+        if (packet_parse(kind, bytes + at, here, &view) < 0)
+            continue;
+        if (merge.count > 0 && merge_append(&merge, bytes + at, here, &view))
+            continue;
+        if (merge.count > 0)
+            merge_finish(&merge, &header);
+        merge_begin(&merge, bytes + at, here, &view, data[0] & 2);
+    }
+    if (merge.count > 0)
+        merge_finish(&merge, &header);
+    return 0;
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "super_packet.h"
+
+#include <errno.h>
+
+static uint8_t packet[PACKET_ROOM], segments[128 * 1024];
+
+static int split_of(const struct recipe *recipe, struct split *split, size_t *ret_length)
+{
+    struct virtio_net_hdr header;
+    struct packet_view view;
+    size_t length = recipe_make(recipe, packet, &header);
+
+    assert_int_equal(packet_parse(recipe->kind, packet, length, &view), 0);
+    *ret_length = length;
+    return split_init(split, &header, packet, length, &view);
+}
+
+/* Every segment is right by itself, and together they are the whole. */
+static void test_random(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 3000; round++) {
+        struct recipe recipe = recipe_random();
+        bool tcp = recipe.protocol == PROTOCOL_TCP;
+        size_t length, cut = 0, index = 0, segment_length, bytes, count;
+        struct split split;
+
+        assert_int_equal(split_of(&recipe, &split, &length), 0);
+        while (
+            (count = split_next(&split, segments, sizeof(segments), 1 + random_below(64), &segment_length, &bytes))) {
+            for (size_t at = 0; at < bytes; at += segment_length, index++) {
+                const uint8_t *segment = segments + at;
+                size_t here = bytes - at < segment_length ? bytes - at : segment_length;
+                const uint8_t *upper = segment + split.upper;
+                bool last = cut + here - split.payload == recipe.payload_length;
+
+                assert_packet_right(recipe.kind, segment, here);
+                assert_memory_equal(segment + split.payload, packet + split.payload + cut, here - split.payload);
+                assert_int_equal(here - split.payload, last ? recipe.payload_length - cut : recipe.size);
+                if (recipe.version == 4)
+                    assert_int_equal(load_be16(segment + split.ip + 4), (uint16_t)(recipe.id + index));
+                if (tcp) {
+                    assert_int_equal((uint32_t)load_be16(upper + 4) << 16 | load_be16(upper + 6),
+                                     (uint32_t)(recipe.sequence + cut));
+                    assert_int_equal(upper[13], last ? recipe.flags : recipe.flags & ~0x09);
+                } else {
+                    assert_int_equal(load_be16(upper + 4), here - split.upper);
+                }
+                cut += here - split.payload;
+            }
+        }
+        assert_int_equal(cut, recipe.payload_length);
+        assert_int_equal(index, (recipe.payload_length + recipe.size - 1) / recipe.size);
+    }
+}
+
+/* FIN and PSH belong to the last, CWR to the first. */
+static void test_flags(void **state)
+{
+    struct recipe recipe = {.version = 4, .protocol = PROTOCOL_TCP, .flags = 0x99, .size = 100, .payload_length = 250};
+    const uint8_t wanted[3] = {0x90, 0x10, 0x19};
+    size_t length, segment_length, bytes;
+    struct split split;
+
+    (void)state;
+    assert_int_equal(split_of(&recipe, &split, &length), 0);
+    assert_int_equal(split_next(&split, segments, sizeof(segments), 64, &segment_length, &bytes), 3);
+    assert_int_equal(segment_length, 140);
+    assert_int_equal(bytes, 140 + 140 + 90);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(segments[i * 140 + 20 + 13], wanted[i]);
+}
+
+/* Neither more than asked for, nor more than there is room for, and the rest afterwards. */
+static void test_room(void **state)
+{
+    struct recipe recipe = {.version = 6, .protocol = PROTOCOL_UDP, .size = 100, .payload_length = 1000};
+    size_t length, segment_length, bytes;
+    struct split split;
+
+    (void)state;
+    assert_int_equal(split_of(&recipe, &split, &length), 0);
+    assert_int_equal(split_next(&split, segments, 147, 64, &segment_length, &bytes), 0);
+    assert_int_equal(split_next(&split, segments, 148, 64, &segment_length, &bytes), 1);
+    assert_int_equal(split_next(&split, segments, 148 * 3 + 147, 64, &segment_length, &bytes), 3);
+    assert_int_equal(split_next(&split, segments, sizeof(segments), 2, &segment_length, &bytes), 2);
+    assert_int_equal(split_next(&split, segments, sizeof(segments), 64, &segment_length, &bytes), 4);
+    assert_int_equal(split_next(&split, segments, sizeof(segments), 64, &segment_length, &bytes), 0);
+}
+
+/* What the header claims must be what the packet is. */
+static void test_refusals(void **state)
+{
+    const struct recipe recipe = {
+        .version = 4, .protocol = PROTOCOL_TCP, .flags = 0x10, .size = 50, .payload_length = 90};
+    struct virtio_net_hdr good, header;
+    struct packet_view view, wrong;
+    struct split split;
+    size_t length = recipe_make(&recipe, packet, &good);
+
+    (void)state;
+    assert_int_equal(packet_parse(DEVICE_TUN, packet, length, &view), 0);
+    header = good;
+    header.hdr_len = 9999; /* not believed (a forwarded packet has any) */
+    header.gso_type |= VIRTIO_NET_HDR_GSO_ECN;
+    assert_int_equal(split_init(&split, &header, packet, length, &view), 0);
+    assert_int_equal(split.payload, 40);
+
+    header = good;
+    header.gso_size = 0;
+    assert_int_equal(split_init(&split, &header, packet, length, &view), -EINVAL);
+    header = good;
+    header.flags = 0;
+    assert_int_equal(split_init(&split, &header, packet, length, &view), -EINVAL);
+    for (unsigned type = 0; type < 128; type++) {
+        header = good;
+        header.gso_type = (uint8_t)type;
+        int wanted = type == VIRTIO_NET_HDR_GSO_TCPV4                                        ? 0
+                     : type == VIRTIO_NET_HDR_GSO_TCPV6 || type == VIRTIO_NET_HDR_GSO_UDP_L4 ? -EINVAL
+                                                                                             : -EOPNOTSUPP;
+        assert_int_equal(split_init(&split, &header, packet, length, &view), wanted);
+    }
+    wrong = view;
+    wrong.more_fragments = true;
+    assert_int_equal(split_init(&split, &good, packet, length, &wrong), -EINVAL);
+    wrong = view;
+    wrong.ip_length--;
+    assert_int_equal(split_init(&split, &good, packet, length, &wrong), -EINVAL);
+    for (unsigned words = 0; words < 16; words++) {
+        packet[32] = (uint8_t)(words << 4);
+        assert_int_equal(split_init(&split, &good, packet, length, &view), words < 5 ? -EINVAL : 0);
+    }
+    packet[32] = 0x50;
+    for (size_t cut = 21; cut <= 40; cut++) { /* too short for headers and a byte */
+        wrong = view;
+        wrong.ip_length = cut;
+        assert_int_equal(split_init(&split, &good, packet, cut, &wrong), -EINVAL);
+    }
+}
+
+static void test_finish_checksum(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 500; round++) {
+        struct recipe recipe = recipe_random();
+        struct virtio_net_hdr header;
+        size_t length = recipe_make(&recipe, packet, &header);
+
+        assert_int_equal(split_finish_checksum(&header, packet, length), 0);
+        assert_packet_right(recipe.kind, packet, length);
+        header.csum_start = (uint16_t)(length - header.csum_offset - 1);
+        assert_int_equal(split_finish_checksum(&header, packet, length), -EINVAL);
+        header.flags = 0;
+        assert_int_equal(split_finish_checksum(&header, packet, length), 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random),   cmocka_unit_test(test_flags),           cmocka_unit_test(test_room),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_finish_checksum),
+    };
+
+    srand(2);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
