@@ -43,8 +43,7 @@ void engine_publish(struct engine *engine, const struct snapshot *snapshot)
     pthread_mutex_lock(&engine->lock);
     old = engine->snapshot;
     engine->snapshot = snapshot;
-    if (old)
-        event_ring_compare(&engine->events, old, snapshot);
+    journal_committed(engine, snapshot);
     pthread_mutex_unlock(&engine->lock);
     engine->sequence = snapshot->sequence;
     engine->dirty = false;
@@ -53,17 +52,35 @@ void engine_publish(struct engine *engine, const struct snapshot *snapshot)
         engine->options.on_publish(engine->options.context);
 }
 
+void engine_note_store(struct engine *engine, const struct err *err)
+{
+    if (err->code != ERR_STORE_FULL && err->code != ERR_STORE_UNAVAILABLE)
+        return;
+    if (engine->store_writable) {
+        log_warning("the store cannot be written: %s", err->message);
+        engine_resync_by(engine, clock_monotonic_ns() + NSEC_PER_SEC); /* asks it again, and goes on asking */
+        engine->dirty = true;
+    }
+    engine->store_writable = false;
+}
+
 void engine_publish_if_dirty(struct engine *engine)
 {
     struct snapshot *snapshot;
+    struct err err = {0};
 
-    if (!engine->dirty)
+    if (!engine->dirty && !journal_is_due(engine))
         return;
     snapshot = snapshot_new(engine);
-    if (snapshot)
-        engine_publish(engine, snapshot);
-    else
+    if (!snapshot) {
         engine_resync_by(engine, clock_monotonic_ns() + NSEC_PER_SEC);
+        return;
+    }
+    if (journal_flush(engine, snapshot, &err) < 0) {
+        engine_note_store(engine, &err);
+        snapshot->store_writable = engine->store_writable;
+    }
+    engine_publish(engine, snapshot);
 }
 
 /* ---- the thread -------------------------------------------------------------------------------------------------- */
@@ -128,6 +145,22 @@ static void engine_wait(struct engine *engine)
     }
 }
 
+static void engine_carry_out(struct engine *engine, struct change *change)
+{
+    switch (change->kind) {
+    case CHANGE_TOKEN_CREATE:
+    case CHANGE_TOKEN_DELETE:
+        tokens_change(engine, change);
+        break;
+    case CHANGE_AUDIT_READ:
+        journal_answer(engine, change);
+        break;
+    default:
+        engine_change(engine, change);
+        break;
+    }
+}
+
 static void *engine_main(void *argument)
 {
     struct engine *engine = argument;
@@ -142,7 +175,7 @@ static void *engine_main(void *argument)
         if (change && stopping)
             refuse_for_shutdown(change);
         else if (change)
-            engine_change(engine, change);
+            engine_carry_out(engine, change);
         else if (stopping)
             return NULL;
         else
@@ -168,6 +201,8 @@ static void engine_free(struct engine *engine)
     free(engine->devices);
     free(engine->ghosts);
     snapshot_release(engine->snapshot);
+    journal_done(&engine->journal);
+    tokens_release(engine->tokens);
     event_ring_done(&engine->events);
     fd_done(&engine->wake_fd);
     pthread_mutex_destroy(&engine->lock);
@@ -257,6 +292,7 @@ static int engine_load_stored(struct engine *engine, struct err *ret_err)
         if (!engine->snapshot)
             return err_no_memory(ret_err);
         engine->sequence = engine->snapshot->sequence;
+        r = journal_begin(engine, ret_err);
     }
     return r;
 }
@@ -268,9 +304,11 @@ static int engine_begin(struct engine *engine, struct err *ret_err)
     engine->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (engine->wake_fd < 0)
         return err_set_kernel(ret_err, -errno, "eventfd", "the engine cannot start");
-    if (event_ring_init(&engine->events) < 0)
-        return err_no_memory(ret_err);
-    r = engine_load_stored(engine, ret_err);
+    r = journal_load(engine, ret_err);
+    if (r == 0)
+        r = tokens_load(engine, ret_err);
+    if (r == 0)
+        r = engine_load_stored(engine, ret_err);
     if (r < 0)
         return r;
     r = pthread_create(&engine->thread, NULL, engine_main, engine);
@@ -346,8 +384,8 @@ const struct snapshot *engine_snapshot(struct engine *engine)
     return snapshot;
 }
 
-size_t engine_events(struct engine *engine, uint64_t after, struct event *ret_events, size_t room,
-                     uint64_t *ret_oldest, uint64_t *ret_newest)
+size_t engine_events(struct engine *engine, uint64_t after, struct event *ret_events, size_t room, uint64_t *ret_oldest,
+                     uint64_t *ret_newest)
 {
     size_t count;
 

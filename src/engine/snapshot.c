@@ -12,6 +12,7 @@ struct shared_snapshot {
     struct snapshot snapshot;
     atomic_uint references;
     struct document **documents; /* whose device each stored.device is */
+    struct shared_tokens *tokens;
 };
 
 static const char *const device_state_names[] = {
@@ -67,10 +68,9 @@ static void shared_free(struct shared_snapshot *shared)
     }
     free(shared->snapshot.devices);
     free(shared->documents);
+    tokens_release(shared->tokens);
     free(shared);
 }
-
-static const struct token_set no_tokens;
 
 struct snapshot *snapshot_new(const struct engine *engine)
 {
@@ -109,7 +109,8 @@ struct snapshot *snapshot_new(const struct engine *engine)
     shared->snapshot.netd_connected = engine->netd_connected;
     shared->snapshot.store_writable = engine->store_writable;
     shared->snapshot.settled = engine->settled;
-    shared->snapshot.tokens = &no_tokens;
+    shared->tokens = tokens_share(engine->tokens);
+    shared->snapshot.tokens = &shared->tokens->set;
     return &shared->snapshot;
 }
 

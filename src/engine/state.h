@@ -68,7 +68,10 @@ bool tracked_set_state(struct tracked *tracked, enum device_state state, const s
 struct ghost {
     struct uuid uuid;
     struct document *tried;
+    bool releases; /* it was to be taken over: it loses our mark, and stays */
 };
+/* The item that undoes it. Borrows. */
+struct converge_item ghost_item(const struct ghost *ghost);
 
 /* ---- snapshots and events ---------------------------------------------------------------------------------------- */
 
@@ -78,16 +81,48 @@ struct engine;
 struct snapshot *snapshot_new(const struct engine *engine);
 const struct snapshot *snapshot_share(const struct snapshot *snapshot);
 
+/* Events that have no number yet. `failed`: memory ran out, and some are missing. */
+struct event_list {
+    struct event *items; /* owned */
+    size_t count, capacity;
+    bool failed;
+};
+void event_list_done(struct event_list *list);
+/* The new event, its detail still empty; NULL: no memory. */
+struct event *event_list_add(struct event_list *list, enum event_type type, int64_t time_ns, const char *device);
+/* Appends what happened between two snapshots. */
+void event_list_compare(struct event_list *list, const struct snapshot *before, const struct snapshot *after);
+/* Makes a device of a `before` be what an event of an earlier run said of its state, or its worker's. */
+void snapshot_device_set_told(struct snapshot_device *device, enum event_type type, const char *detail);
+
+/* The newest events, in memory: no more of them are on disk, but for some that are about to be trimmed. */
 struct event_ring {
-    uint64_t newest;     /* sequence */
-    struct event *items; /* ENGINE_EVENTS_KEPT of them; sequence s is at (s - 1) % ENGINE_EVENTS_KEPT */
+    uint64_t oldest, newest; /* sequences; newest 0: none yet */
+    struct event *items;     /* ENGINE_EVENTS_KEPT of them; sequence s is at (s - 1) % ENGINE_EVENTS_KEPT */
 };
 int event_ring_init(struct event_ring *ring);
 void event_ring_done(struct event_ring *ring);
-/* What happened between two snapshots. */
-void event_ring_compare(struct event_ring *ring, const struct snapshot *before, const struct snapshot *after);
+void event_ring_add(struct event_ring *ring, const struct event *event);
+/* One that is kept; NULL: an older program cannot say what it was. */
+const struct event *event_ring_at(const struct event_ring *ring, uint64_t sequence);
 size_t event_ring_copy(const struct event_ring *ring, uint64_t after, struct event *ret_events, size_t room,
                        uint64_t *ret_oldest, uint64_t *ret_newest);
+
+struct journal {
+    const struct snapshot *told;  /* the base of the next comparison, with one reference */
+    struct event_list staged;     /* those beside the comparison, of which … */
+    size_t staged_kept;           /* … so many happened outside of the change in hand */
+    const struct snapshot *after; /* what was written leads there; one reference */
+    struct event_list written;    /* in the open transaction, with their numbers */
+    size_t staged_written;        /* so many of them were staged */
+    bool is_written;              /* and nothing but the commit is missing */
+    bool is_behind;               /* readers see what was not told yet */
+    bool is_trim_due;             /* with what is written, up to … */
+    uint64_t trim_through;
+    uint64_t rows_from; /* the first event on disk */
+    int64_t trim_ns;    /* CLOCK_MONOTONIC, when the next look for what is too old is due */
+    size_t audits_untrimmed;
+};
 
 /* ---- the engine -------------------------------------------------------------------------------------------------- */
 
@@ -101,6 +136,10 @@ struct engine {
     struct ghost *ghosts;
     size_t ghost_count, ghost_capacity;
     uint64_t sequence; /* of the newest snapshot */
+    uint64_t revision;
+    struct journal journal;
+    struct shared_tokens *tokens; /* one reference */
+    struct pending *pending; /* owned: the change that waits for its confirmation; NULL: none */
     bool settled, netd_connected, store_writable;
     bool dirty;            /* a reader would see something else than the newest snapshot */
     int64_t resync_due_ns; /* CLOCK_MONOTONIC */
@@ -120,8 +159,11 @@ struct engine {
 bool engine_find(const struct engine *engine, const char *name, size_t *ret_place);
 /* A reference is taken over: readers see it from now on. */
 void engine_publish(struct engine *engine, const struct snapshot *snapshot);
-/* Publishes where something is dirty, and stays dirty where there is no memory for it. */
+/* Publishes where something is dirty, or to be told, and stays dirty where there is no memory for it. No transaction
+ * may be open. Where the store refuses, the events come later. */
 void engine_publish_if_dirty(struct engine *engine);
+/* Takes note where an error says that the store cannot be written. */
+void engine_note_store(struct engine *engine, const struct err *err);
 /* A resync no later than that. */
 void engine_resync_by(struct engine *engine, int64_t due_ns);
 
@@ -147,23 +189,47 @@ void engine_forget_attempt(struct engine *engine, const struct uuid *uuid);
  * calls under `lock`). While the store refuses, the comparison still begins at the snapshot that was told last: nothing
  * is lost but what happened in between and passed.
  */
-int journal_write(struct engine *engine, const struct snapshot *after, struct err *ret_err);
+int journal_write(struct engine *engine, const struct snapshot *after, struct err *ret_err); /* NULL: what is staged */
 void journal_stage(struct engine *engine, enum event_type type, const char *device, const char *format, ...)
     PRINTF_LIKE(4, 5);
+/* A snapshot that journal_write was not called with is told later. */
 void journal_committed(struct engine *engine, const struct snapshot *after);
-void journal_rolled_back(struct engine *engine); /* what was staged is forgotten as well */
+void journal_rolled_back(struct engine *engine); /* what was staged meanwhile is forgotten as well */
 int journal_audit(struct engine *engine, const struct actor *actor, const char *changes, struct err *ret_err);
-/* At the start: the events that are kept. */
+/* Outside of a change: whether there is something to write though nothing is dirty; and writes, in a transaction of its
+ * own where one is needed. journal_committed belongs after it. */
+bool journal_is_due(const struct engine *engine);
+int journal_flush(struct engine *engine, const struct snapshot *after, struct err *ret_err);
+/* At the start, before anything is staged: the events that are kept; and when the devices are loaded: the base. */
 int journal_load(struct engine *engine, struct err *ret_err);
+int journal_begin(struct engine *engine, struct err *ret_err);
+void journal_done(struct journal *journal);
+/* CHANGE_AUDIT_READ, from beginning to end. */
+void journal_answer(struct engine *engine, struct change *change);
 
 /* tokens.c: the tokens as the next snapshot shows them, and the changes of them, from beginning to end. */
+struct shared_tokens {
+    struct token_set set; /* its tokens are owned */
+    atomic_uint references;
+};
+struct shared_tokens *tokens_share(struct shared_tokens *tokens);
+void tokens_release(struct shared_tokens *tokens);
 int tokens_load(struct engine *engine, struct err *ret_err);
 void tokens_change(struct engine *engine, struct change *change);
 
 /* pending.c: the change that waits for its confirmation. */
+struct pending {
+    struct stored_pending stored; /* owned */
+    int64_t due_ns;               /* CLOCK_BOOTTIME: it is undone from then on */
+    int64_t retry_ns;             /* CLOCK_MONOTONIC: not tried again before */
+    bool is_over;                 /* its time is; nobody can confirm it any more */
+};
+void pending_free(struct pending *pending);
 int pending_load(struct engine *engine, struct err *ret_err); /* at the start, before the devices are loaded: one whose
                                                                  time is over is undone in the store there and then */
 void pending_tick(struct engine *engine);                     /* reverts what is due */
+/* CLOCK_MONOTONIC, when pending_tick wants to be called again; INT64_MAX: not at all. */
+int64_t pending_next_ns(const struct engine *engine);
 
 /* change.c: carries out one change and calls its `done`. */
 void engine_change(struct engine *engine, struct change *change);

@@ -353,16 +353,6 @@ static void test_events(void **state)
     assert_int_equal(engine_events(bench->engine, 0, events, 2, NULL, &newest), 2);
     assert_int_equal(events[0].sequence, 1);
     assert_int_equal(engine_events(bench->engine, 100, events, 2, NULL, &newest), 0);
-
-    for (unsigned i = 0; i < 600; i++) /* more than are kept */
-        assert_int_equal(put(bench, i % 2 ? "{'name':'tun0','kind':'tun'}" : "{'name':'tun0','kind':'tun','mtu':1400}"),
-                         i ? OUTCOME_CHANGED : OUTCOME_CREATED);
-    for (unsigned i = 0; i < 600; i++)
-        assert_int_equal(put(bench, i % 2 ? "{'name':'tun0','kind':'tun'}" : "{'name':'tun0','kind':'tun','mtu':1400}"),
-                         OUTCOME_CHANGED);
-    assert_int_equal(engine_events(bench->engine, 0, events, 1, NULL, &newest), 1);
-    assert_true(newest > ENGINE_EVENTS_KEPT);
-    assert_int_equal(events[0].sequence, newest - ENGINE_EVENTS_KEPT + 1);
 }
 
 /* ---- threads ----------------------------------------------------------------------------------------------------- */
