@@ -4,7 +4,10 @@
 
 #include "ipc/client.h"
 
+#include <linux/if_tun.h>
+#include <net/if.h>
 #include <stdalign.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 
 /* ---- devices ----------------------------------------------------------------------------------------------------- */
@@ -74,6 +77,147 @@ static void foreign_device(void **state)
     assert_int_equal(delete (&key, &err), -ENODEV);
     assert_int_equal(work(STEP_WORKER_START, &key, "{}", NULL, 1, &err), -ENODEV);
     assert_int_equal(system("ip link delete foreign"), 0);
+}
+
+static int adopt(const struct device_key *key, enum device_kind kind, uint32_t queues, struct err *ret_err)
+{
+    struct step step = {.kind = STEP_DEVICE_ADOPT, .device = *key, .adopt = {.kind = kind, .queues = queues}};
+    return apply(&step, ret_err);
+}
+
+static int release(const struct device_key *key, struct err *ret_err)
+{
+    struct step step = {.kind = STEP_DEVICE_RELEASE, .device = *key};
+    return apply(&step, ret_err);
+}
+
+/* What ip(8) says of a device, its addresses and routes; without what its traffic changes. */
+static char *ip_says(const char *name)
+{
+    char command[512], *text = calloc(1, 16384);
+    assert_non_null(text);
+    snprintf(command, sizeof command,
+             "(ip -d link show dev %s; ip address show dev %s; ip route show dev %s table all; ip -6 route show dev %s "
+             "table all) | sed 's/,LOWER_UP//; s/NO-CARRIER,//; s/state [A-Z]* //; s/ linkdown//'",
+             name, name, name, name);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    size_t length = fread(text, 1, 16383, pipe);
+    assert_int_equal(pclose(pipe), 0);
+    assert_true(length > 0);
+    return text;
+}
+
+static void adopted_device(void **state)
+{
+    (void)state;
+    NEEDS_NETD();
+    struct device_key key = key_of("", "theirs", 3), other = key_of("", "theirs", 4), absent = key_of("", "absent", 3);
+    struct observed observed;
+    struct step step = {.kind = STEP_ROUTE_DELETE, .device = key, .route = {.table = 254}};
+    struct err err;
+    assert_int_equal(
+        system("ip tuntap add theirs mode tun && ip link set theirs up mtu 1400 &&"
+               "ip address add 192.168.3.11/24 dev theirs && ip address add fd00:3::1/64 dev theirs nodad &&"
+               "ip route add 10.9.0.0/16 via 192.168.3.1 metric 7 && ip route add fd09::/32 dev theirs &&"
+               "ip route add 10.8.0.0/16 dev theirs proto static && ip route add 10.7.0.0/16 dev theirs "
+               "proto bird && sleep 0.2"),
+        0);
+    char *was = ip_says("theirs");
+    assert_int_equal(look("", &observed), 0);
+    const struct observed_link *link = observed_link_find(&observed, "", "theirs");
+    assert_non_null(link);
+    assert_true(link->persistent && !link->has_alias && !link->ours);
+    assert_int_equal(link->route_count, 0);
+    assert_int_equal(link->foreign_route_count, 3);
+    observed_done(&observed);
+
+    assert_int_equal(adopt(&key, DEVICE_TAP, 0, &err), -EINVAL);
+    assert_int_equal(adopt(&absent, DEVICE_TUN, 0, &err), -ENODEV);
+    assert_int_equal(adopt(&key, DEVICE_TUN, 0, NULL), 0);
+    assert_int_equal(adopt(&key, DEVICE_TUN, 0, NULL), 0);
+    assert_int_equal(adopt(&other, DEVICE_TUN, 0, &err), -EEXIST);
+    assert_int_equal(err.code, ERR_FOREIGN_DEVICE);
+    assert_int_equal(release(&other, &err), -ENODEV);
+    assert_int_equal(release(&key, NULL), 0);
+    char *is = ip_says("theirs");
+    assert_string_equal(is, was);
+    free(is);
+
+    /* with a worker, and back: twice, for the first carrier of its life makes the kernel give it a link-local address */
+    for (int i = 0; i < 2; i++) {
+        free(was);
+        was = ip_says("theirs");
+        assert_int_equal(adopt(&key, DEVICE_TUN, 1, NULL), 0);
+        assert_int_equal(start(&key, "{}"), 0);
+        assert_int_equal(release(&key, NULL), 0); /* the worker first */
+    }
+    is = ip_says("theirs");
+    assert_string_equal(is, was);
+    free(is);
+    free(was);
+
+    /* what was listed may go; what is a routing daemon's cannot even be named */
+    assert_int_equal(ip_prefix_parse("10.9.0.0/16", &step.route.to), 0);
+    step.route.metric = 7;
+    step.protocol = NET_PROTOCOL_BOOT;
+    assert_int_equal(apply(&step, &err), -ENODEV); /* without our mark nothing goes */
+    assert_int_equal(adopt(&key, DEVICE_TUN, 0, NULL), 0);
+    step.protocol = NET_PROTOCOL;
+    assert_int_equal(apply(&step, &err), -ESRCH);
+    step.protocol = NET_PROTOCOL_BOOT;
+    assert_int_equal(apply(&step, NULL), 0);
+    step.route.metric = 0;
+    assert_int_equal(ip_prefix_parse("10.7.0.0/16", &step.route.to), 0);
+    for (unsigned protocol = 0; protocol < 256; protocol++) {
+        step.protocol = (uint8_t)protocol;
+        assert_true(apply(&step, &err) < 0);
+    }
+    assert_int_equal(system("ip route show 10.7.0.0/16 | grep -q theirs"), 0);
+    assert_int_equal(delete (&key, NULL), 0);
+}
+
+static void adopted_queues(void **state)
+{
+    (void)state;
+    NEEDS_NETD();
+    struct device_key key = key_of("", "theirs", 3);
+    struct observed observed;
+    struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI};
+    struct err err;
+    assert_int_equal(system("ip link add bridge0 type bridge"), 0);
+    struct device_key bridge = key_of("", "bridge0", 5);
+    assert_int_equal(adopt(&bridge, DEVICE_TAP, 0, &err), -EINVAL);
+
+    /* a queue that somebody holds: all right until a worker needs it */
+    int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    memcpy(request.ifr_name, "theirs", 7);
+    assert_int_equal(ioctl(fd, TUNSETIFF, &request), 0);
+    assert_int_equal(adopt(&key, DEVICE_TUN, 0, &err), -EINVAL); /* it goes with its program */
+    assert_int_equal(ioctl(fd, TUNSETPERSIST, 1), 0);
+    assert_int_equal(adopt(&key, DEVICE_TUN, 1, &err), -EBUSY);
+    assert_int_equal(look("", &observed), 0);
+    assert_false(observed_link_find(&observed, "", "theirs")->has_alias);
+    observed_done(&observed);
+    assert_int_equal(adopt(&key, DEVICE_TUN, 0, NULL), 0);
+    assert_int_equal(work(STEP_WORKER_START, &key, "{}", NULL, 1, &err), -EBUSY);
+    close(fd);
+    assert_int_equal(start(&key, "{}"), 0);
+    assert_int_equal(delete (&key, NULL), 0);
+
+    /* several of them */
+    assert_int_equal(system("ip tuntap add theirs mode tap multi_queue"), 0);
+    assert_int_equal(adopt(&key, DEVICE_TAP, 3, NULL), 0);
+    assert_int_equal(look("", &observed), 0);
+    assert_int_equal(observed_link_find(&observed, "", "theirs")->queue_count, 3);
+    observed_done(&observed);
+    assert_int_equal(release(&key, NULL), 0);
+    assert_int_equal(look("", &observed), 0);
+    assert_int_equal(observed_link_find(&observed, "", "theirs")->queue_count, 0);
+    assert_true(observed_link_find(&observed, "", "theirs")->persistent);
+    observed_done(&observed);
+    assert_int_equal(system("ip link delete theirs"), 0);
 }
 
 static void owners(void **state)
@@ -300,6 +444,8 @@ static void no_descriptors_left(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(device_life, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(foreign_device, netd_set_up, netd_tear_down),
+    cmocka_unit_test_setup_teardown(adopted_device, netd_set_up, netd_tear_down),
+    cmocka_unit_test_setup_teardown(adopted_queues, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(owners, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(named_netns, netd_set_up, netd_tear_down),
     cmocka_unit_test_setup_teardown(other_user_refused, netd_set_up, netd_tear_down),
