@@ -10,21 +10,24 @@
 
 struct http_server;
 struct http_options {
-    struct engine *engine;        /* borrowed */
-    const char *token_sha256_hex; /* of the admin token that TCP clients present; 64 characters */
-    uint32_t own_uid;             /* an admin on the Unix socket, as root is */
-    uint32_t socket_gid;          /* its members are operators there */
-    bool has_admin_gid;           /* members of … */
-    uint32_t admin_gid;           /* … this group are admins */
-    const int *tls_fds;           /* listeners with … */
+    struct engine *engine; /* borrowed */
+    uint32_t own_uid;      /* an admin on the Unix socket, as root is */
+    uint32_t socket_gid;   /* its members are operators there */
+    bool has_admin_gid;    /* members of … */
+    uint32_t admin_gid;    /* … this group are admins */
+    const int *tls_fds;    /* listeners with … */
     size_t tls_count;
     struct http_tls *tls;            /* … these; borrowed. NULL where there are none */
     const struct option_list *hosts; /* borrowed: more names for the Host field there; NULL: none */
     bool awaits_files;               /* not ready before http_files_tried */
 };
 
-/* The SHA-256, in hex, of the token in a file that only its owner can read; the file is made where there is none. */
-int http_token_load(const char *path, char ret_sha256_hex[static 65], struct err *ret_err);
+/*
+ * At the first start, before the engine has the store: adds the token "admin", with what stands in the file `path`, which
+ * only its owner may be able to read. Where there is no such file, it is made. Later the file is neither needed nor read,
+ * and if the token was deleted, that is so.
+ */
+int http_token_provision(const char *path, struct store *store, struct err *ret_err);
 
 /* Listeners are bound by the caller (while it may still be root) and passed: the server takes them, even if it fails.
  */

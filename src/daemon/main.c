@@ -91,8 +91,7 @@ static int listen_tcp(struct daemon *daemon, struct err *ret_err)
         if (error)
             return error;
         daemon->tcp_count++;
-        log_info("listening on http://%s, for clients with the token in %s/admin.token", endpoint_print(&bound, text),
-                 daemon->options.state_dir);
+        log_info("listening on http://%s, for clients with a token", endpoint_print(&bound, text));
     }
     return 0;
 }
@@ -226,13 +225,17 @@ static void news_set(struct news *news, struct http_server *server, struct conf_
 
 static int start_store(struct daemon *daemon, struct err *ret_err)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], token_path[PATH_MAX];
     int error = path_join(path, daemon->options.state_dir, "tunwright.db", ret_err);
+    if (!error)
+        error = path_join(token_path, daemon->options.state_dir, "admin.token", ret_err);
     if (error)
         return error;
     struct err e;
     error = store_open(path, &daemon->store, &e);
-    return error ? err_set(ret_err, error, e.code, "", "the database %s cannot be used: %s", path, e.message) : 0;
+    if (error)
+        return err_set(ret_err, error, e.code, "", "the database %s cannot be used: %s", path, e.message);
+    return http_token_provision(token_path, daemon->store, ret_err);
 }
 
 static int start_engine(struct daemon *daemon, struct err *ret_err)
@@ -246,10 +249,9 @@ static int start_engine(struct daemon *daemon, struct err *ret_err)
     return error ? error : engine_start(&options, &daemon->engine, ret_err);
 }
 
-static int start_http(struct daemon *daemon, const char *token_sha256_hex, struct err *ret_err)
+static int start_http(struct daemon *daemon, struct err *ret_err)
 {
     const struct http_options options = {.engine = daemon->engine,
-                                         .token_sha256_hex = token_sha256_hex,
                                          .own_uid = daemon->user.uid,
                                          .socket_gid = daemon->user.gid,
                                          .has_admin_gid = daemon->has_admin_gid,
@@ -289,15 +291,10 @@ static int start_conf_dir(struct daemon *daemon, struct err *ret_err)
 
 static int start(struct daemon *daemon, struct err *ret_err)
 {
-    char token_path[PATH_MAX], token_sha256_hex[65];
     raise_descriptor_limit();
     int error = signals_open(&daemon->signal_fd, ret_err);
     if (!error)
         error = start_as_root(daemon, ret_err);
-    if (!error)
-        error = path_join(token_path, daemon->options.state_dir, "admin.token", ret_err);
-    if (!error)
-        error = http_token_load(token_path, token_sha256_hex, ret_err);
     /* the socket before the store: where another daemon listens, its database is not touched */
     if (!error)
         error = path_join(daemon->socket_path, daemon->options.run_dir, "api.sock", ret_err);
@@ -308,7 +305,7 @@ static int start(struct daemon *daemon, struct err *ret_err)
     if (!error)
         error = start_engine(daemon, ret_err);
     if (!error)
-        error = start_http(daemon, token_sha256_hex, ret_err);
+        error = start_http(daemon, ret_err);
     if (!error)
         error = start_conf_dir(daemon, ret_err);
     return error;

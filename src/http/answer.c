@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <cjson/cJSON.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,6 +198,21 @@ void answer_json(struct request *request, unsigned status, cJSON *json)
         answer_tree(request, status, "application/json", json);
     else
         answer_no_memory(request);
+}
+
+static void free_secret(void *text)
+{
+    OPENSSL_cleanse(text, strlen(text));
+    free(text);
+}
+
+void answer_secret(struct request *request, unsigned status, char *text)
+{
+    struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback(strlen(text), text, free_secret);
+    if (!response)
+        free_secret(text);
+    answer_set(request, status, response);
+    answer_header(request, "Content-Type", "application/json");
 }
 
 void answer_item_add(cJSON **items, cJSON *item)

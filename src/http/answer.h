@@ -12,6 +12,8 @@ struct cJSON;
 
 /* Takes the tree (NULL: memory ran out). Compact, with a newline at the end. */
 void answer_json(struct request *request, unsigned status, struct cJSON *json);
+/* Text that has a secret in it, from malloc: taken, and wiped when it was sent. */
+void answer_secret(struct request *request, unsigned status, char *text);
 /* Adds an item to the array that answer_items takes. Takes the item; NULL, or no memory, makes *items NULL. */
 void answer_item_add(struct cJSON **items, struct cJSON *item);
 /* {"items": […], "next": null}; takes the array. */

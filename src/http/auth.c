@@ -45,20 +45,6 @@ enum role auth_peer_role(int fd, const struct access *access, uint32_t *ret_uid)
     return ROLE_NOBODY;
 }
 
-int auth_token_digest(const char *token, size_t length, char ret_hex[static 65])
-{
-    unsigned char digest[32];
-    static const char digits[] = "0123456789abcdef";
-    if (EVP_Digest(token, length, digest, NULL, EVP_sha256(), NULL) != 1)
-        return -ENOMEM;
-    for (size_t i = 0; i < sizeof digest; i++) {
-        ret_hex[2 * i] = digits[digest[i] >> 4];
-        ret_hex[2 * i + 1] = digits[digest[i] & 15];
-    }
-    ret_hex[64] = '\0';
-    return 0;
-}
-
 bool auth_bearer(const struct head_field *authorization, const char **ret_token, size_t *ret_length)
 {
     static const char scheme[] = "Bearer";
@@ -78,11 +64,41 @@ bool auth_bearer(const struct head_field *authorization, const char **ret_token,
     return true;
 }
 
-bool auth_token_is_right(const char *token, size_t length, const char *sha256_hex)
+int auth_digest(const char *token, size_t length, uint8_t ret_digest[static TOKEN_DIGEST_SIZE])
 {
-    /* digests are compared, so that neither the comparison's time nor the token's length says anything */
-    char hex[65];
-    if (auth_token_digest(token, length, hex))
-        return false;
-    return strlen(sha256_hex) == 64 && CRYPTO_memcmp(hex, sha256_hex, 64) == 0;
+    return EVP_Digest(token, length, ret_digest, NULL, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
+}
+
+const struct token *auth_token_of_digest(const struct token_set *tokens, const uint8_t digest[static TOKEN_DIGEST_SIZE])
+{
+    const struct token *found = NULL;
+    for (size_t i = 0; i < tokens->count; i++)
+        if (CRYPTO_memcmp(tokens->tokens[i].digest, digest, TOKEN_DIGEST_SIZE) == 0 &&
+            tokens->tokens[i].kind == TOKEN_BEARER)
+            found = &tokens->tokens[i];
+    return found;
+}
+
+const struct token *auth_token_of_certificate(const struct token_set *tokens, const char *common_name)
+{
+    for (size_t i = 0; i < tokens->count; i++)
+        if (tokens->tokens[i].kind == TOKEN_CERTIFICATE && !strcmp(tokens->tokens[i].name, common_name))
+            return &tokens->tokens[i];
+    return NULL;
+}
+
+int auth_secret_make(char ret_secret[static AUTH_SECRET_SIZE])
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned char bits[(AUTH_SECRET_SIZE - 1) / 2];
+    int error = random_bytes(bits, sizeof bits);
+    if (error)
+        return error;
+    for (size_t i = 0; i < sizeof bits; i++) {
+        ret_secret[2 * i] = digits[bits[i] >> 4];
+        ret_secret[2 * i + 1] = digits[bits[i] & 15];
+    }
+    ret_secret[AUTH_SECRET_SIZE - 1] = '\0';
+    OPENSSL_cleanse(bits, sizeof bits);
+    return 0;
 }

@@ -16,10 +16,15 @@ enum role auth_peer_role(int fd, const struct access *access, uint32_t *ret_uid)
 /* The token of a field "Bearer <token>": borrows from it. False for anything else. */
 bool auth_bearer(const struct head_field *authorization, const char **ret_token, size_t *ret_length);
 
-/* Whether the token is the one whose SHA-256 is known in hex; compared in constant time. */
-bool auth_token_is_right(const char *token, size_t length, const char *sha256_hex);
+/* SHA-256. -ENOMEM. */
+int auth_digest(const char *token, size_t length, uint8_t ret_digest[static TOKEN_DIGEST_SIZE]);
 
-/* SHA-256 in lower-case hex. */
-int auth_token_digest(const char *token, size_t length, char ret_hex[static 65]);
+/* The tokens that these are of, or NULL. Every one is looked at, so that the time says nothing. */
+const struct token *auth_token_of_digest(const struct token_set *tokens,
+                                         const uint8_t digest[static TOKEN_DIGEST_SIZE]);
+const struct token *auth_token_of_certificate(const struct token_set *tokens, const char *common_name);
+
+/* A new secret: 64 hex digits and a NUL. */
+int auth_secret_make(char ret_secret[static AUTH_SECRET_SIZE]);
 
 #endif

@@ -76,6 +76,11 @@ void counters_list(struct request *request);
 /* metrics.c */
 void metrics_get(struct request *request);
 
+/* tokens.c */
+void tokens_list(struct request *request);
+void tokens_post(struct request *request);
+void tokens_delete(struct request *request);
+
 /* watch.c */
 void watch_get(struct request *request);
 

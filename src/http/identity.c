@@ -7,6 +7,7 @@
 #include "server.h"
 
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 
 /* ---- failures -----------------------------------------------------------------------------------------------------
@@ -73,21 +74,66 @@ static int find_on_unix(struct request *request, struct err *ret_err)
     return 0;
 }
 
+/* The request is made by whoever has that token. */
+static int take_token(struct request *request, const struct token *token, struct err *ret_err)
+{
+    struct identity *identity = &request->identity;
+    int error = selector_parse(token->selector, &identity->selector, ret_err);
+    if (error)
+        return error; /* the store has checked it */
+    if (token->expires_ns && token->expires_ns <= clock_realtime_ns())
+        return err_set(ret_err, -EACCES, ERR_UNAUTHENTICATED, "", "the token \"%s\" has expired", token->name);
+    identity->role = token->role;
+    snprintf(identity->name, sizeof identity->name, "%s:%s", token->kind == TOKEN_BEARER ? "token" : "certificate",
+             token->name);
+    /* a stream outlasts its request: it ends with the token that it began with */
+    if (request->row && request->row->handle == watch_get)
+        server_client_hold(request->client, token);
+    return 0;
+}
+
+/* The token is wiped where it stands, in the library's buffer: nobody needs it any more. */
+static int find_by_bearer(struct request *request, const struct token_set *tokens, const struct head_field *field,
+                          struct err *ret_err)
+{
+    uint8_t digest[TOKEN_DIGEST_SIZE];
+    const char *secret;
+    size_t length;
+    if (!auth_bearer(field, &secret, &length))
+        return err_set(ret_err, -EACCES, ERR_UNAUTHENTICATED, "", "the Authorization field must be \"Bearer <token>\"");
+    int error = auth_digest(secret, length, digest);
+    OPENSSL_cleanse((void *)(uintptr_t)secret, length);
+    if (error)
+        return err_no_memory(ret_err);
+    const struct token *token = auth_token_of_digest(tokens, digest);
+    if (!token)
+        return err_set(ret_err, -EACCES, ERR_UNAUTHENTICATED, "", "this is no token, or none any more");
+    return take_token(request, token, ret_err);
+}
+
+static int find_by_certificate(struct request *request, const struct token_set *tokens, struct err *ret_err)
+{
+    const char *name = request->client->peer.common_name;
+    const struct token *token = auth_token_of_certificate(tokens, name);
+    if (!token)
+        return err_set(ret_err, -EACCES, ERR_UNAUTHENTICATED, "",
+                       "the certificate is good, but there is no token of kind \"certificate\" with its name, \"%s\"",
+                       name);
+    return take_token(request, token, ret_err);
+}
+
 static int find_by_token(struct request *request, const struct head_facts *facts, struct err *ret_err)
 {
-    struct http_server *server = request->server;
-    const char *token;
-    size_t length;
-    if (!facts->authorization)
-        return err_set(ret_err, -EACCES, ERR_UNAUTHENTICATED, "",
-                       "send the field \"Authorization: Bearer <token>\" with what is in admin.token of the daemon's "
-                       "state directory");
-    if (!auth_bearer(facts->authorization, &token, &length) ||
-        !auth_token_is_right(token, length, server->access.token_sha256_hex))
-        return err_set(ret_err, -EACCES, ERR_UNAUTHENTICATED, "", "the token is not the right one");
-    request->identity.role = ROLE_ADMIN;
-    text_copy(request->identity.name, sizeof request->identity.name, "token:admin");
-    return 0;
+    const struct snapshot *snapshot = engine_snapshot(request->server->engine);
+    int error;
+    if (facts->authorization)
+        error = find_by_bearer(request, snapshot->tokens, facts->authorization, ret_err);
+    else if (request->client->verified)
+        error = find_by_certificate(request, snapshot->tokens, ret_err);
+    else
+        error = err_set(ret_err, -EACCES, ERR_UNAUTHENTICATED, "", "send the field \"Authorization: Bearer <token>\"");
+    snapshot_release(snapshot);
+    return error;
 }
 
 int identity_find(struct request *request, const struct head_facts *facts, struct err *ret_err)
@@ -106,9 +152,8 @@ int identity_find(struct request *request, const struct head_facts *facts, struc
 
 int identity_check_role(const struct identity *identity, enum role role, struct err *ret_err)
 {
-    static const char *const names[ROLE_N] = {"nobody", "reader", "operator", "admin"};
     if (identity->role >= role)
         return 0;
-    return err_set(ret_err, -EACCES, ERR_FORBIDDEN, "", "this takes the role %s, and %s is %s", names[role],
-                   identity->name, names[identity->role]);
+    return err_set(ret_err, -EACCES, ERR_FORBIDDEN, "", "this takes the role %s, and %s is %s", role_name(role),
+                   identity->name, role_name(identity->role));
 }

@@ -17,6 +17,7 @@
 #include "server.h"
 
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,8 @@ void request_end(void *listener, struct MHD_Connection *connection, void **conte
     *context = NULL;
     struct http_server *server = request->server;
     server_client_deadline(request->client, clock_monotonic_ns() + SERVER_KEEP_ALIVE_NS);
+    server_client_let_go(request->client);
+    OPENSSL_cleanse(request->secret, sizeof request->secret);
     change_wait_free(request->wait);
     buf_done(&request->body);
     if (request->response)

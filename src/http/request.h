@@ -22,6 +22,7 @@ struct http_server;
 struct route_row;
 
 #define REQUEST_VARIABLES_MAX 3
+#define AUTH_SECRET_SIZE      65 /* 64 hex digits and a NUL */
 
 enum request_phase {
     REQUEST_NEW,      /* its first line was seen */
@@ -56,6 +57,8 @@ struct request {
     struct buf body;
     uint64_t body_seen;       /* bytes, with those that were thrown away */
     struct change_wait *wait; /* owned: the change that is waited for */
+
+    char secret[AUTH_SECRET_SIZE]; /* of the token that it makes: shown in its answer, and wiped with the request */
 
     unsigned status;
     struct MHD_Response *response; /* owned: the answer, once there is one */

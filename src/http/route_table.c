@@ -45,6 +45,9 @@ static const struct route_row rows[] = {
     {"POST", "/v1/config/revert", ROLE_OPERATOR, ROUTE_CHANGES, PART_BODY, config_revert, {0}},
     {"GET", "/v1/events", ROLE_READER, 0, 0, event_log_list, {"after", "limit", "device"}},
     {"GET", "/v1/audit", ROLE_ADMIN, 0, 0, event_log_audit, {"after", "limit"}},
+    {"GET", "/v1/tokens", ROLE_ADMIN, 0, 0, tokens_list, {0}},
+    {"POST", "/v1/tokens", ROLE_ADMIN, ROUTE_CHANGES, PART_BODY, tokens_post, {0}},
+    {"DELETE", "/v1/tokens/{name}", ROLE_ADMIN, ROUTE_CHANGES, 0, tokens_delete, {0}},
     {"GET", "/v1/watch", ROLE_READER, 0, 0, watch_get, {"topics", "device", "selector", "interval_ms", "after"}},
 };
 

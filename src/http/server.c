@@ -105,17 +105,56 @@ static void notify_connection(void *listener, struct MHD_Connection *connection,
         client_end(context);
 }
 
+void server_client_hold(struct client *client, const struct token *token)
+{
+    struct held_token held = {.created_ns = token->created_ns,
+                              .until_ns = token->expires_ns ? token->expires_ns : INT64_MAX};
+    text_copy(held.name, sizeof held.name, token->name);
+    if (client->verified && client->peer.expires_ns < held.until_ns)
+        held.until_ns = client->peer.expires_ns;
+    pthread_mutex_lock(&client->server->mutex);
+    client->held = held;
+    pthread_mutex_unlock(&client->server->mutex);
+}
+
+void server_client_let_go(struct client *client)
+{
+    pthread_mutex_lock(&client->server->mutex);
+    client->held = (struct held_token){.name = ""};
+    pthread_mutex_unlock(&client->server->mutex);
+}
+
+static int compare_name(const void *name, const void *token)
+{
+    return strcmp(name, ((const struct token *)token)->name);
+}
+
+/* Whether what permitted the client's stream is still good. A token of the same name may be another one. */
+static bool held_is_good(const struct held_token *held, const struct token_set *tokens, int64_t realtime_ns)
+{
+    if (!*held->name)
+        return true;
+    const struct token *token =
+        tokens->count ? bsearch(held->name, tokens->tokens, tokens->count, sizeof *tokens->tokens, compare_name) : NULL;
+    return token && token->created_ns == held->created_ns && held->until_ns > realtime_ns;
+}
+
 /* The library's own timeout begins anew with each byte: one byte a second would keep a connection for ever. */
 static void clients_reap(struct http_server *server, int64_t now)
 {
+    const struct snapshot *snapshot = engine_snapshot(server->engine);
+    int64_t realtime_ns = clock_realtime_ns();
     pthread_mutex_lock(&server->mutex);
     for (struct client *client = server->clients; client; client = client->next) {
-        if (!client->deadline_ns || client->deadline_ns > now)
+        bool is_late = client->deadline_ns && client->deadline_ns <= now;
+        if (!is_late && held_is_good(&client->held, snapshot->tokens, realtime_ns))
             continue;
         client->deadline_ns = 0;
+        client->held = (struct held_token){.name = ""};
         shutdown(client->fd, SHUT_RDWR);
     }
     pthread_mutex_unlock(&server->mutex);
+    snapshot_release(snapshot);
 }
 
 /* ---- the ticker ---------------------------------------------------------------------------------------------------
@@ -282,7 +321,6 @@ int http_start(const struct http_options *options, int unix_fd, const int *tcp_f
     server->access.hosts = options->hosts;
     server->tls = options->tls;
     server->refusals = (struct rate_limit){.rate = 0.2, .burst = 5};
-    text_copy(server->access.token_sha256_hex, sizeof server->access.token_sha256_hex, options->token_sha256_hex);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -29,7 +29,6 @@
 
 /* Who may use the API, set at the start. */
 struct access {
-    char token_sha256_hex[65];
     uint32_t own_uid, socket_gid;
     bool has_admin_gid;
     uint32_t admin_gid;
@@ -57,7 +56,11 @@ struct client {
     char address[ACTOR_ADDRESS_SIZE]; /* as struct actor has it */
     int fd;                           /* borrowed: open as long as this is linked */
     int64_t deadline_ns;              /* guarded: when it is closed unless its request is complete; 0: no matter */
-    struct client *next, *previous;   /* guarded */
+    struct held_token {               /* guarded: what its stream was permitted by */
+        char name[TOKEN_NAME_SIZE];   /* "": nothing that ends */
+        int64_t created_ns, until_ns; /* CLOCK_REALTIME */
+    } held;
+    struct client *next, *previous; /* guarded */
 };
 
 struct http_server {
@@ -91,5 +94,9 @@ struct http_server {
 /* The client's connection is closed at `at_ns` unless that is taken back (0) before; an earlier time that was set
  * already stays. */
 void server_client_deadline(struct client *client, int64_t at_ns);
+
+/* The client's connection is closed when the token is deleted or expires, or the certificate it came with does. */
+void server_client_hold(struct client *client, const struct token *token);
+void server_client_let_go(struct client *client);
 
 #endif

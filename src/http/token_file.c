@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The admin token's file: 64 hex digits and a newline, for clients that come over TCP. Made at the first start.
+ * The first token's file: 64 hex digits and a newline, for whoever sets the machine up.
  */
 #include "auth.h"
 
@@ -44,9 +44,8 @@ static int token_read(const char *path, char ret_token[static TOKEN_LENGTH + 2],
         return 0;
     }
     OPENSSL_cleanse(text, sizeof text);
-    return err_set(
-        ret_err, -EINVAL, ERR_INTERNAL, "",
-        "%s does not hold a token (64 hex digits and a newline); remove it, and the next start makes a new one", path);
+    return err_set(ret_err, -EINVAL, ERR_INTERNAL, "",
+                   "%s does not hold a token (64 hex digits and a newline); remove it, and a new one is made", path);
 }
 
 static int token_write(const char *path, const char *line, struct err *ret_err)
@@ -71,25 +70,33 @@ static int token_write(const char *path, const char *line, struct err *ret_err)
 /* `ret_token` gets the line's newline, too. */
 static int token_make(const char *path, char ret_token[static TOKEN_LENGTH + 2], struct err *ret_err)
 {
-    unsigned char bits[TOKEN_LENGTH / 2];
-    int error = random_bytes(bits, sizeof bits);
+    int error = auth_secret_make(ret_token);
     if (error)
         return err_set_kernel(ret_err, error, "getrandom", "cannot make a token");
-    for (size_t i = 0; i < sizeof bits; i++)
-        snprintf(ret_token + 2 * i, 3, "%02x", bits[i]);
-    OPENSSL_cleanse(bits, sizeof bits);
     memcpy(ret_token + TOKEN_LENGTH, "\n", 2);
     return token_write(path, ret_token, ret_err);
 }
 
-int http_token_load(const char *path, char ret_sha256_hex[static 65], struct err *ret_err)
+static int token_load(const char *path, uint8_t ret_digest[static TOKEN_DIGEST_SIZE], struct err *ret_err)
 {
     char token[TOKEN_LENGTH + 2] = "";
     int error = token_read(path, token, ret_err);
     if (error == -ENOENT)
         error = token_make(path, token, ret_err);
-    if (!error && auth_token_digest(token, TOKEN_LENGTH, ret_sha256_hex))
+    if (!error && auth_digest(token, TOKEN_LENGTH, ret_digest))
         error = err_no_memory(ret_err);
     OPENSSL_cleanse(token, sizeof token);
     return error;
+}
+
+int http_token_provision(const char *path, struct store *store, struct err *ret_err)
+{
+    struct token token = {.name = "admin", .kind = TOKEN_BEARER, .role = ROLE_ADMIN};
+    bool made = false;
+    int error = store_token_made(store, &made, ret_err);
+    if (error || made)
+        return error;
+    error = token_load(path, token.digest, ret_err);
+    token.created_ns = clock_realtime_ns();
+    return error ? error : store_token_provision(store, &token, ret_err);
 }

@@ -95,7 +95,7 @@ static void listener_set(struct http_server *server)
 static int world_begin(void **state)
 {
     (void)state;
-    char digest[65];
+    struct token token = {.name = "admin", .kind = TOKEN_BEARER, .role = ROLE_ADMIN, .created_ns = 1};
     struct err e = {0};
     int unix_fd, tcp_fd;
     strcpy(world.directory, "/tmp/test-http-XXXXXX");
@@ -104,6 +104,8 @@ static int world_begin(void **state)
     snprintf(world.database_path, sizeof world.database_path, "%s/tunwright.db", world.directory);
     if (store_open(world.database_path, &world.store, &e))
         fail_msg("%s", e.message);
+    assert_int_equal(auth_digest(TOKEN, strlen(TOKEN), token.digest), 0);
+    assert_int_equal(store_token_provision(world.store, &token, &e), 0);
     world.fake = kernel_fake_new();
     assert_non_null(world.fake);
     world.fake_ops = world.fake->kernel.ops;
@@ -115,9 +117,7 @@ static int world_begin(void **state)
     assert_int_equal(engine_start(&engine, &world.engine, &e), 0);
     assert_int_equal(http_listen_unix(world.socket_path, getegid(), &unix_fd, &e), 0);
     assert_int_equal(http_listen_tcp("127.0.0.1:0", false, &tcp_fd, &world.tcp, &e), 0);
-    assert_int_equal(auth_token_digest(TOKEN, strlen(TOKEN), digest), 0);
-    const struct http_options http = {
-        .engine = world.engine, .token_sha256_hex = digest, .own_uid = geteuid(), .socket_gid = getegid()};
+    const struct http_options http = {.engine = world.engine, .own_uid = geteuid(), .socket_gid = getegid()};
     assert_int_equal(http_start(&http, unix_fd, &tcp_fd, 1, &world.server, &e), 0);
     listener_set(world.server);
     return 0;
@@ -517,7 +517,7 @@ static void test_meta(void **state)
     expect("POST", "/v1/devices", MONITOR, 201); /* the start is over when a change is done */
     reply = ask("GET", "/readyz", NULL);
     EXPECT(reply, 200);
-    assert_string_equal(reply.body, "{\"ready\":true,\"netd\":true,\"store\":true,\"settled\":true}\n");
+    assert_string_equal(reply.body, "{\"ready\":true,\"netd\":true,\"store\":true,\"settled\":true,\"files\":true}\n");
     reply_done(&reply);
 }
 
