@@ -31,6 +31,6 @@ def test_error_codes():
     listed = set(re.findall(r"`([a-z_]+)`", readme.partition("### Errors")[2].partition("### Who may")[0]))
     elsewhere = {"wrong_type", "unknown_field", "missing_field", "out_of_range", "invalid_value", "invalid_name",
                  "invalid_address", "host_bits_set", "duplicate", "incompatible", "limit_exceeded", "none",
-                 "drifted"}  # a reason in `status`
+                 "drifted", "contested"}  # reasons in `status`
     assert known, "the table of codes in src/base/err.c was not found"
     assert known - elsewhere - listed == set()
