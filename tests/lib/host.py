@@ -235,5 +235,7 @@ class Host:
 
 
 def tail(path, size=6000):
+    if not path.exists():
+        return "(removed already, with everything else of the session)"
     text = path.read_text(errors="replace")
     return text if len(text) <= size else "[…]" + text[-size:]
