@@ -368,7 +368,7 @@ def test_many_watchers_and_their_going_away(host):
 def test_version_health_readiness(host):
     assert host.get("/v1/version") == {"name": "tunwright", "version": "0.1.0", "api": "v1"}
     assert host.get("/healthz") == {"status": "ok"}
-    assert host.get("/readyz") == {"ready": True, "netd": True, "store": True, "settled": True}
+    assert host.get("/readyz") == {"ready": True, "netd": True, "store": True, "settled": True, "files": True}
     host.kill9("netd")
     until(lambda: host.api("GET", "/readyz").status == 503, 5, "not ready without netd")
     assert host.api("GET", "/readyz").json["netd"] is False
