@@ -133,6 +133,12 @@ static int round_plan(struct converge_item *items, size_t count, enum converge_m
     return r;
 }
 
+int converge_plan(struct converge_item *items, size_t count, const struct observed *look, struct plan *plan,
+                  struct err *ret_err)
+{
+    return round_plan(items, count, CONVERGE_ATOMIC, 0, look, plan, ret_err);
+}
+
 /* The rounds are used up and the kernel still differs: something in it works against us. */
 static int items_give_up(struct converge_item *items, size_t count, enum converge_mode mode, struct err *ret_err)
 {

@@ -15,8 +15,10 @@ struct converge_item {
     bool differs;         /* the last plan had steps for it */
     bool recreated;       /* its device was deleted or made */
     bool worker_replaced; /* its worker was stopped or started */
-    size_t applied;       /* steps carried out */
-    int error;            /* 0, or why it stopped */
+    size_t applied;       /* steps carried out; the first of them: */
+    enum step_kind mended;
+    char mended_pointer[ERR_POINTER_MAX];
+    int error; /* 0, or why it stopped */
     struct err err;
     char first[ERR_OPERATION_MAX]; /* the kind of the first step that the last plan had for it */
 };
@@ -33,6 +35,11 @@ enum converge_mode {
  */
 int converge(struct kernel *kernel, struct converge_item *items, size_t count, enum converge_mode mode,
              struct observed *look, struct err *ret_err);
+
+/* What the first round would do. Atomic: an error where one of the items cannot be had. The plan is the caller's to
+ * empty. */
+int converge_plan(struct converge_item *items, size_t count, const struct observed *look, struct plan *plan,
+                  struct err *ret_err);
 
 /* A fresh look at the daemon's netns and all those that the items are about. Replaces what is in `look`; leaves it
  * alone on failure. */

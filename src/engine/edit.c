@@ -96,10 +96,23 @@ static int edit_worker_delete(struct change *change, struct edit *edit)
     return 0;
 }
 
+static int edit_patch(struct change *change, struct edit *edit)
+{
+    struct device *patched = NULL;
+
+    if (device_patch(edit->next, change->text, change->text_length, &patched, &change->errors) < 0)
+        return change->errors.count ? -EINVAL : edit_no_memory(change);
+    edit->outcome = device_equal(edit->next, patched) ? OUTCOME_UNCHANGED : OUTCOME_CHANGED;
+    device_free(edit->next);
+    edit->next = patched;
+    return 0;
+}
+
 static int (*const editors[CHANGE_KIND_N])(struct change *, struct edit *) = {
     [CHANGE_ADDRESS_PUT] = edit_address_put, [CHANGE_ADDRESS_DELETE] = edit_address_delete,
     [CHANGE_ROUTE_PUT] = edit_route_put,     [CHANGE_ROUTE_DELETE] = edit_route_delete,
     [CHANGE_WORKER_PUT] = edit_worker_put,   [CHANGE_WORKER_DELETE] = edit_worker_delete,
+    [CHANGE_DEVICE_PATCH] = edit_patch,
 };
 
 /* ---- all kinds --------------------------------------------------------------------------------------------------- */
@@ -130,7 +143,7 @@ int edit_make(struct change *change, const struct device *current, struct edit *
     } else if (!current) {
         err_list_add(&change->errors, ERR_NOT_FOUND, "", "there is no device %s", change->name);
         r = -ENOENT;
-    } else if (change->kind == CHANGE_DEVICE_DELETE) {
+    } else if (change->kind == CHANGE_DEVICE_DELETE || change->kind == CHANGE_DEVICE_RELEASE) {
         edit.outcome = OUTCOME_DELETED;
         r = 0;
     } else {
@@ -143,52 +156,6 @@ int edit_make(struct change *change, const struct device *current, struct edit *
     }
     *ret_edit = edit;
     return 0;
-}
-
-/* ---- rules between devices --------------------------------------------------------------------------------------- */
-
-/* Whether another device of the same netns has a route without a device to the same place: the kernel keeps but one,
- * and could not tell whose it is. */
-static const char *route_holder(const struct engine *engine, const struct device *next, const struct route *route)
-{
-    for (size_t i = 0; i < engine->device_count; i++) {
-        const struct device *other = engine->devices[i]->document->device;
-        const struct route *same;
-
-        if (strcmp(other->name, next->name) == 0)
-            continue;
-        same = route_of_key(other, route);
-        if (same && route_is_unattached(same))
-            return other->name;
-    }
-    return NULL;
-}
-
-int edit_check(const struct engine *engine, const struct device *next, struct err_list *errors)
-{
-    size_t before = errors->count;
-
-    for (size_t i = 0; i < next->route_count; i++) {
-        const struct route *route = &next->routes[i];
-        char pointer[ERR_POINTER_MAX];
-        const char *holder;
-
-        if (!route_is_unattached(route))
-            continue;
-        (void)snprintf(pointer, sizeof(pointer), "/routes/%zu", i);
-        if (next->netns[0]) {
-            err_list_add(
-                errors, ERR_INCOMPATIBLE, pointer,
-                "a route of type %s belongs to no device, so it needs a device in the daemon's own network namespace",
-                route_type_name(route->type));
-            continue;
-        }
-        holder = route_holder(engine, next, route);
-        if (holder)
-            err_list_add(errors, ERR_DUPLICATE, pointer, "the device %s has a route of its own to the same place",
-                         holder);
-    }
-    return errors->count > before ? -EINVAL : 0;
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */

@@ -129,10 +129,11 @@ static void engine_wait(struct engine *engine)
         {.fd = engine->wake_fd, .events = POLLIN},
         {.fd = kernel->ops->event_fd(kernel), .events = POLLIN},
     };
-    int64_t now_ns = clock_monotonic_ns(), look_ns;
+    int64_t now_ns = clock_monotonic_ns(), due_ns, look_ns;
     uint64_t count;
 
-    if (poll(fds, ARRAY_SIZE(fds), timeout_of(engine->resync_due_ns, now_ns)) < 0)
+    due_ns = pending_next_ns(engine) < engine->resync_due_ns ? pending_next_ns(engine) : engine->resync_due_ns;
+    if (poll(fds, ARRAY_SIZE(fds), timeout_of(due_ns, now_ns)) < 0)
         return;
     if (fds[0].revents & POLLIN)
         (void)!read(engine->wake_fd, &count, sizeof(count));
@@ -171,6 +172,7 @@ static void *engine_main(void *argument)
 
         if (engine->resync_due_ns <= clock_monotonic_ns())
             engine_resync(engine);
+        pending_tick(engine);
         change = queue_take(engine, &stopping);
         if (change && stopping)
             refuse_for_shutdown(change);
@@ -200,6 +202,7 @@ static void engine_free(struct engine *engine)
         document_release(engine->ghosts[i].tried);
     free(engine->devices);
     free(engine->ghosts);
+    pending_free(engine->pending);
     snapshot_release(engine->snapshot);
     journal_done(&engine->journal);
     tokens_release(engine->tokens);
@@ -253,7 +256,7 @@ static int engine_load_attempt(struct engine *engine, struct stored_device *atte
         return err_no_memory(ret_err);
     }
     engine->ghosts = ghosts;
-    engine->ghosts[engine->ghost_count++] = (struct ghost){.uuid = attempt->uuid, .tried = tried};
+    engine->ghosts[engine->ghost_count++] = (struct ghost){.uuid = attempt->uuid, .tried = tried, .releases = attempt->adopts};
     return 0;
 }
 
@@ -304,7 +307,10 @@ static int engine_begin(struct engine *engine, struct err *ret_err)
     engine->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (engine->wake_fd < 0)
         return err_set_kernel(ret_err, -errno, "eventfd", "the engine cannot start");
-    r = journal_load(engine, ret_err);
+    r = pending_load(engine, ret_err);
+    engine->revision = store_revision(engine->store);
+    if (r == 0)
+        r = journal_load(engine, ret_err);
     if (r == 0)
         r = tokens_load(engine, ret_err);
     if (r == 0)

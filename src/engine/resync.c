@@ -40,7 +40,7 @@ static void engine_back_off(struct engine *engine, struct tracked *tracked)
 
 /* ---- what failed changes and crashes left behind ----------------------------------------------------------------- */
 
-static struct converge_item ghost_item(const struct ghost *ghost)
+struct converge_item ghost_item(const struct ghost *ghost)
 {
     return (struct converge_item){
         .wanted =
@@ -49,6 +49,7 @@ static struct converge_item ghost_item(const struct ghost *ghost)
                 .name = ghost->tried->device->name,
                 .netns = ghost->tried->device->netns,
                 .before = ghost->tried->device,
+                .releases = ghost->releases,
             },
     };
 }
@@ -295,40 +296,87 @@ void engine_resync(struct engine *engine)
     engine->resync_took_ns = engine->resync_ended_ns - begun_ns;
 }
 
-/* One item all the way, by itself. */
-static int item_settle(struct engine *engine, struct converge_item *item, struct err *ret_err)
-{
-    struct observed look = {0};
-    int r = converge_look(engine->kernel, item, 1, &look, ret_err);
+/* ---- before a change --------------------------------------------------------------------------------------------- */
 
-    if (r == 0)
-        r = converge(engine->kernel, item, 1, CONVERGE_ATOMIC, &look, ret_err);
-    observed_done(&look);
+static bool engine_has_remains(const struct engine *engine, const char *name)
+{
+    size_t place;
+
+    for (size_t i = 0; i < engine->ghost_count; i++)
+        if (strcmp(engine->ghosts[i].tried->device->name, name) == 0)
+            return true;
+    return engine_find(engine, name, &place) && engine->devices[place]->tried;
+}
+
+/* Ghosts, then devices. */
+static size_t remains_collect(const struct engine *engine, struct converge_item *items)
+{
+    size_t count = engine->ghost_count;
+
+    for (size_t i = 0; i < engine->ghost_count; i++)
+        items[i] = ghost_item(&engine->ghosts[i]);
+    for (size_t i = 0; i < engine->device_count; i++)
+        if (engine->devices[i]->tried)
+            items[count++] = tracked_item(engine->devices[i]);
+    return count;
+}
+
+static int err_pass(const struct converge_item *item, struct err *ret_err)
+{
+    *ret_err = item->err;
+    return item->error;
+}
+
+/* The error of the item of that name, if it has one. The items' names may be gone with their ghosts afterwards. */
+static int remains_finish(struct engine *engine, const char *name, const struct converge_item *items,
+                          struct err *ret_err)
+{
+    size_t at = engine->ghost_count;
+    int r = 0;
+
+    for (size_t i = 0; i < engine->device_count; i++) {
+        struct tracked *tracked = engine->devices[i];
+
+        if (!tracked->tried)
+            continue;
+        engine_finish_unseen(engine, tracked, &items[at]);
+        if (items[at].error == 0)
+            tried_drop(engine, tracked);
+        else if (strcmp(tracked_name(tracked), name) == 0)
+            r = err_pass(&items[at], ret_err);
+        at++;
+    }
+    for (size_t i = engine->ghost_count; i > 0; i--) {
+        if (items[i - 1].error == 0)
+            ghost_drop(engine, i - 1);
+        else if (strcmp(engine->ghosts[i - 1].tried->device->name, name) == 0)
+            r = err_pass(&items[i - 1], ret_err);
+    }
     return r;
 }
 
+/* All that is remembered is dealt with together: what one device was left with may be what another lacks. */
 int engine_settle(struct engine *engine, const char *name, struct err *ret_err)
 {
-    struct converge_item item;
-    size_t place;
+    struct converge_item *items;
+    struct observed look = {0};
+    size_t count;
     int r;
 
-    for (size_t i = engine->ghost_count; i > 0; i--) {
-        item = ghost_item(&engine->ghosts[i - 1]);
-        if (strcmp(item.wanted.name, name) != 0)
-            continue;
-        r = item_settle(engine, &item, ret_err);
-        if (r < 0)
-            return r;
-        ghost_drop(engine, i - 1);
-    }
-    if (!engine_find(engine, name, &place) || !engine->devices[place]->tried)
+    if (!engine_has_remains(engine, name))
         return 0;
-    item = tracked_item(engine->devices[place]);
-    r = item_settle(engine, &item, ret_err);
-    engine_finish_unseen(engine, engine->devices[place], &item);
-    if (r < 0)
-        return r;
-    tried_drop(engine, engine->devices[place]);
-    return 0;
+    items = calloc(engine->ghost_count + engine->device_count, sizeof(*items));
+    if (!items)
+        return err_no_memory(ret_err);
+    count = remains_collect(engine, items);
+    r = converge_look(engine->kernel, items, count, &look, ret_err);
+    if (r == 0)
+        r = converge(engine->kernel, items, count, CONVERGE_BEST_EFFORT, &look, ret_err);
+    if (r == 0)
+        r = remains_finish(engine, name, items, ret_err);
+    else if (error_is_absence(r, ret_err))
+        engine_note_connection(engine, false);
+    observed_done(&look);
+    free(items);
+    return r;
 }

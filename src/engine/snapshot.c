@@ -109,6 +109,13 @@ struct snapshot *snapshot_new(const struct engine *engine)
     shared->snapshot.netd_connected = engine->netd_connected;
     shared->snapshot.store_writable = engine->store_writable;
     shared->snapshot.settled = engine->settled;
+    shared->snapshot.revision = engine->revision;
+    memcpy(shared->snapshot.installation, engine->installation, sizeof(shared->snapshot.installation));
+    if (engine->pending) {
+        shared->snapshot.is_pending = true;
+        shared->snapshot.pending_deadline_ns = engine->pending->stored.deadline_ns;
+        shared->snapshot.pending_actor = engine->pending->stored.actor;
+    }
     shared->tokens = tokens_share(engine->tokens);
     shared->snapshot.tokens = &shared->tokens->set;
     return &shared->snapshot;

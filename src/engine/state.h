@@ -243,8 +243,6 @@ struct edit {
 };
 /* `current`: the document that the change's name has now, NULL: none. Fills the change's errors on failure. */
 int edit_make(struct change *change, const struct device *current, struct edit *ret_edit);
-/* The rules that concern more than one device. */
-int edit_check(const struct engine *engine, const struct device *next, struct err_list *errors);
 /* "tun%d" becomes the lowest number that neither the configuration nor the kernel has. */
 int edit_number(const struct engine *engine, const struct observed *look, struct device *device, struct err *ret_err);
 

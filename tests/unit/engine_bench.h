@@ -278,8 +278,8 @@ static inline void change_done(struct change *change)
     assert_int_equal(sem_post(change->context), 0);
 }
 
-/* Submits and waits. Releases what the change holds, but not its errors. */
-static inline enum change_outcome submit(struct bench *bench, struct change *change)
+/* Submits and waits. */
+static inline enum change_outcome submit_keep(struct bench *bench, struct change *change)
 {
     sem_t finished;
     struct timespec until;
@@ -292,15 +292,35 @@ static inline enum change_outcome submit(struct bench *bench, struct change *cha
     until.tv_sec += WAIT_NS / NSEC_PER_SEC;
     assert_int_equal(sem_timedwait(&finished, &until), 0);
     sem_destroy(&finished);
-    device_free(change->device);
-    change->device = NULL;
     assert_true((change->outcome == OUTCOME_FAILED) == (change->after == NULL));
     assert_true((change->outcome == OUTCOME_FAILED) == (change->errors.count > 0));
-    if (change->after && change->outcome != OUTCOME_DELETED)
-        assert_non_null(snapshot_device_find(change->after, change->name));
+    return change->outcome;
+}
+
+/* What the change holds, but not its errors. */
+static inline void change_empty(struct change *change)
+{
+    device_free(change->device);
+    change->device = NULL;
+    device_set_done(&change->config);
+    free(change->text);
+    change->text = NULL;
+    free(change->differences);
+    change->differences = NULL;
+    plan_done(&change->plan);
     if (change->after)
         snapshot_release(change->after);
     change->after = NULL;
+}
+
+static inline enum change_outcome submit(struct bench *bench, struct change *change)
+{
+    bool of_device = change->kind <= CHANGE_DEVICE_ADOPT;
+
+    submit_keep(bench, change);
+    if (change->after && change->outcome != OUTCOME_DELETED && of_device && !change->dry_run)
+        assert_non_null(snapshot_device_find(change->after, change->name));
+    change_empty(change);
     return change->outcome;
 }
 
@@ -334,6 +354,18 @@ static inline enum change_outcome run(struct bench *bench, struct change *change
 static inline enum change_outcome put(struct bench *bench, const char *document)
 {
     return run(bench, change_of(CHANGE_DEVICE_PUT, document), NULL);
+}
+
+/* A change of the whole configuration, by documents; `kind` may be CHANGE_CONFIG_MERGE, too. */
+static inline struct change *config_change(enum change_kind kind, const char *const *documents, size_t count)
+{
+    struct change *change = calloc(1, sizeof(*change));
+
+    change->kind = kind;
+    change->config.devices = calloc(count + 1, sizeof(*change->config.devices));
+    for (size_t i = 0; i < count; i++)
+        change->config.devices[change->config.count++] = device_of(documents[i]);
+    return change;
 }
 
 static inline struct change *address_change(enum change_kind kind, const char *name, const char *address)
@@ -429,6 +461,23 @@ static inline bool is_cut_off(const struct snapshot *snapshot, const struct snap
 {
     (void)device;
     return !snapshot->netd_connected;
+}
+
+static inline bool is_connected(const struct snapshot *snapshot, const struct snapshot_device *device)
+{
+    (void)device;
+    return snapshot->netd_connected;
+}
+
+/* Until nothing was published for a while. */
+static inline void wait_until_quiet(struct bench *bench)
+{
+    size_t published;
+
+    do {
+        published = bench->published;
+        poll(NULL, 0, 150);
+    } while (bench->published != published);
 }
 
 static const char full[] = "{'name':'tun0','kind':'tun','mtu':1400,'addresses':['192.168.3.11/24','fd00:3::11/64'],"

@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Changes of several devices at once: all of it or nothing, whichever step fails, and whatever moves between them. */
+#include "engine_bench.h"
+
+/* ---- scenes: a configuration, and the one that is to take its place ---------------------------------------------- */
+
+#define SCENE_MOST 4
+
+struct scene {
+    const char *name;
+    const char *before[SCENE_MOST], *after[SCENE_MOST];
+};
+
+static const struct scene scenes[] = {
+    {
+        .name = "one comes, one changes, one stays, one goes",
+        .before = {"{'name':'tap0','kind':'tap','worker':{'type':'echo'}}",
+                   "{'name':'tun0','kind':'tun','mtu':1400,'addresses':['192.168.3.11/24','fd00:3::11/64'],"
+                   "'routes':[{'to':'10.9.0.0/16','via':'192.168.3.1'},{'to':'10.11.0.0/16','type':'blackhole'}],"
+                   "'worker':{'type':'monitor'}}",
+                   "{'name':'tun1','kind':'tun','addresses':['192.168.5.1/24']}"},
+        .after = {"{'name':'tap0','kind':'tap','worker':{'type':'echo'}}",
+                  "{'name':'tun1','kind':'tun','queues':2,'addresses':['192.168.6.1/24','192.168.5.1/24'],"
+                  "'worker':{'type':'monitor'}}",
+                  "{'name':'tun2','kind':'tun','addresses':['192.168.3.11/24'],"
+                  "'routes':[{'to':'10.9.0.0/16','via':'192.168.3.1'},{'to':'10.12.0.0/16','type':'prohibit'}]}"},
+    },
+    {
+        .name = "an address and routes move to another device",
+        .before = {"{'name':'tun0','kind':'tun','addresses':['192.168.3.11/24','192.168.7.1/24'],"
+                   "'routes':[{'to':'10.9.0.0/16','metric':5},{'to':'10.11.0.0/16','type':'blackhole'}]}",
+                   "{'name':'tun1','kind':'tun'}"},
+        .after = {"{'name':'tun0','kind':'tun','addresses':['192.168.3.11/24']}",
+                  "{'name':'tun1','kind':'tun','addresses':['192.168.7.1/24'],"
+                  "'routes':[{'to':'10.9.0.0/16','metric':5},{'to':'10.11.0.0/16','type':'blackhole'}]}"},
+    },
+    {
+        .name = "a route without a device changes hands, and nothing else does",
+        .before = {"{'name':'tun0','kind':'tun','routes':[{'to':'10.11.0.0/16','type':'blackhole'},"
+                   "{'to':'10.12.0.0/16','type':'prohibit'}]}",
+                   "{'name':'tun1','kind':'tun'}"},
+        .after = {"{'name':'tun0','kind':'tun'}",
+                  "{'name':'tun1','kind':'tun','routes':[{'to':'10.11.0.0/16','type':'blackhole'},"
+                  "{'to':'10.12.0.0/16','type':'unreachable'}]}"},
+    },
+    {
+        .name = "two devices change kind and place",
+        .before = {"{'name':'a0','kind':'tun','netns':'blue','addresses':['192.168.3.11/24'],'worker':{'type':'echo'}}",
+                   "{'name':'b0','kind':'tap','addresses':['192.168.4.11/24']}"},
+        .after = {"{'name':'a0','kind':'tap','addresses':['192.168.4.11/24'],'worker':{'type':'monitor'}}",
+                  "{'name':'b0','kind':'tun','netns':'blue','addresses':['192.168.3.11/24']}"},
+    },
+    {
+        .name = "all of it comes",
+        .before = {NULL},
+        .after = {"{'name':'a0','kind':'tun','worker':{'type':'echo'}}", "{'name':'b0','kind':'tap'}",
+                  "{'name':'c0','kind':'tun','routes':[{'to':'10.11.0.0/16','type':'blackhole'}]}"},
+    },
+    {
+        .name = "all of it goes",
+        .before = {"{'name':'a0','kind':'tun','worker':{'type':'echo'}}", "{'name':'b0','kind':'tap'}",
+                   "{'name':'c0','kind':'tun','routes':[{'to':'10.11.0.0/16','type':'blackhole'}]}"},
+        .after = {NULL},
+    },
+};
+
+static struct change *scene_change(const char *const *documents)
+{
+    size_t count = 0;
+
+    while (count < SCENE_MOST && documents[count])
+        count++;
+    return config_change(CHANGE_CONFIG_PUT, documents, count);
+}
+
+static void scene_set(struct bench *bench, const char *const *documents)
+{
+    assert_int_not_equal(run(bench, scene_change(documents), NULL), OUTCOME_FAILED);
+}
+
+/* ---- everything that there is to see ----------------------------------------------------------------------------- */
+
+/* All that a change may write, by way of a second connection. Owned. */
+static char *store_text(struct bench *bench)
+{
+    static const char *const queries[] = {
+        "SELECT name || uuid || generation || created_ns || changed_ns || document FROM device ORDER BY name",
+        "SELECT uuid || name || document || adopts FROM attempt ORDER BY uuid",
+        "SELECT revision FROM installation",
+        "SELECT sequence || actor || operation || changes FROM audit ORDER BY sequence",
+        "SELECT deadline_ns || actor FROM pending",
+        "SELECT name || uuid || generation || coalesce(document, '-') FROM pending_device ORDER BY name",
+        "SELECT sequence || type || device || detail FROM event WHERE type NOT LIKE '%_state' ORDER BY sequence",
+        "SELECT name || hex(digest) FROM startup_file ORDER BY name",
+    };
+    struct buf out = {0};
+    sqlite3_stmt *rows;
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open(bench->path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 5000);
+    for (size_t i = 0; i < ARRAY_SIZE(queries); i++) {
+        assert_int_equal(sqlite3_prepare_v2(db, queries[i], -1, &rows, NULL), SQLITE_OK);
+        while (sqlite3_step(rows) == SQLITE_ROW)
+            buf_printf(&out, "%s\n", (const char *)sqlite3_column_text(rows, 0));
+        buf_add_text(&out, "--\n");
+        sqlite3_finalize(rows);
+    }
+    sqlite3_close(db);
+    return buf_take(&out);
+}
+
+/* What readers see of the configuration. Owned. */
+static char *snapshot_text(struct bench *bench)
+{
+    const struct snapshot *snapshot = engine_snapshot(bench->engine);
+    struct buf out = {0};
+
+    buf_printf(&out, "revision %llu pending %d\n", (unsigned long long)snapshot->revision, snapshot->is_pending);
+    for (size_t i = 0; i < snapshot->device_count; i++) {
+        const struct snapshot_device *device = &snapshot->devices[i];
+        CLEANUP(text_done) char *document = device_print(device->stored.device);
+        char uuid[UUID_TEXT_SIZE];
+
+        buf_printf(&out, "%s %llu %lld %lld %s\n", uuid_print(&device->stored.uuid, uuid),
+                   (unsigned long long)device->stored.generation, (long long)device->stored.created_ns,
+                   (long long)device->stored.changed_ns, document);
+    }
+    snapshot_release(snapshot);
+    return buf_take(&out);
+}
+
+struct world {
+    char *kernel, *store, *snapshot;
+};
+
+static struct world world_of(struct bench *bench)
+{
+    return (struct world){bench_kernel_text(bench), store_text(bench), snapshot_text(bench)};
+}
+
+static void world_done(struct world *world)
+{
+    free(world->kernel);
+    free(world->store);
+    free(world->snapshot);
+}
+
+static void assert_same_world(struct bench *bench, const struct world *then)
+{
+    CLEANUP(world_done) struct world now = world_of(bench);
+
+    assert_string_equal(then->kernel, now.kernel);
+    assert_string_equal(then->store, now.store);
+    assert_string_equal(then->snapshot, now.snapshot);
+}
+
+/* It is all there, and asking again does nothing. */
+static void assert_complete(struct bench *bench, const char *const *documents)
+{
+    size_t applied = bench_applied(bench);
+    CLEANUP(world_done) struct world then = world_of(bench);
+    const struct snapshot *snapshot = engine_snapshot(bench->engine);
+
+    for (size_t i = 0; i < snapshot->device_count; i++) {
+        assert_int_equal(snapshot->devices[i].state, STATE_READY);
+        assert_int_equal(snapshot->devices[i].observed_generation, snapshot->devices[i].stored.generation);
+        assert_int_equal(put(bench, documents[i]), OUTCOME_UNCHANGED);
+    }
+    snapshot_release(snapshot);
+    assert_int_equal(run(bench, scene_change(documents), NULL), OUTCOME_UNCHANGED);
+    assert_int_equal(bench_applied(bench), applied);
+    assert_same_world(bench, &then);
+}
+
+/* ---- each step refused in turn ----------------------------------------------------------------------------------- */
+
+static const char *const nothing[] = {NULL};
+
+static void scene_begin(struct bench *bench, const struct scene *scene)
+{
+    scene_set(bench, nothing);
+    wait_for_kernel(bench, "");
+    scene_set(bench, scene->before);
+}
+
+static void test_each_step_refused(void **state)
+{
+    struct bench *bench = *state;
+
+    for (size_t s = 0; s < ARRAY_SIZE(scenes); s++) {
+        size_t left = 0;
+
+        for (size_t n = 1; left == 0; n++) {
+            CLEANUP(world_done) struct world then = {0};
+            enum change_outcome came;
+            struct kernel_fake *fake;
+            struct err err;
+
+            scene_begin(bench, &scenes[s]);
+            then = world_of(bench);
+            fake = bench_lock(bench);
+            fake->fail_at = n;
+            fake->fail_errno = ENOBUFS;
+            bench_unlock(bench);
+            came = run(bench, scene_change(scenes[s].after), &err);
+            fake = bench_lock(bench);
+            left = fake->fail_at;
+            fake->fail_at = 0;
+            bench_unlock(bench);
+            if (left == 0) {
+                assert_int_equal(came, OUTCOME_FAILED);
+                assert_int_equal(err.sys_errno, ENOBUFS);
+                assert_same_world(bench, &then);
+                scene_set(bench, scenes[s].after);
+            } else {
+                assert_true(n > 1);
+                assert_int_equal(came, OUTCOME_CHANGED);
+            }
+            assert_complete(bench, scenes[s].after);
+        }
+    }
+}
+
+/* netd dies over each step in turn, having done it or not. When it is back, all is as it was. */
+static void test_netd_dies_over_each_step(void **state)
+{
+    struct bench *bench = *state;
+
+    for (size_t s = 0; s < ARRAY_SIZE(scenes) * 2; s++) {
+        const struct scene *scene = &scenes[s / 2];
+        size_t left = 0;
+
+        for (size_t n = 1; left == 0; n++) {
+            CLEANUP(world_done) struct world then = {0};
+            CLEANUP(text_done) char *store_now = NULL;
+            enum change_outcome came;
+            struct err err;
+
+            scene_begin(bench, scene);
+            then = world_of(bench);
+            bench_lock(bench);
+            bench->kernel->vanish_at = n;
+            bench->kernel->vanish_after = s % 2;
+            bench_unlock(bench);
+            came = run(bench, scene_change(scene->after), &err);
+            bench_lock(bench)->disconnected = false;
+            left = bench->kernel->vanish_at;
+            bench->kernel->vanish_at = 0;
+            bench_unlock(bench);
+            if (left == 0) {
+                assert_int_equal(came, OUTCOME_FAILED);
+                assert_int_equal(err.code, ERR_NETD_UNAVAILABLE);
+                if (n % 2) { /* every other time, somebody is quicker than the engine */
+                    wait_for_kernel(bench, then.kernel);
+                    wait_for(bench, "", is_connected);
+                    CLEANUP(text_done) char *now = snapshot_text(bench);
+                    assert_string_equal(then.snapshot, now);
+                }
+                scene_set(bench, scene->after);
+            }
+            assert_complete(bench, scene->after);
+        }
+    }
+}
+
+/* ---- the store refuses ------------------------------------------------------------------------------------------- */
+
+static void store_run(struct bench *bench, const char *sql)
+{
+    sqlite3 *tool;
+
+    assert_int_equal(sqlite3_open(bench->path, &tool), SQLITE_OK);
+    sqlite3_busy_timeout(tool, 5000);
+    assert_int_equal(sqlite3_exec(tool, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(tool);
+}
+
+static void test_store_refuses(void **state)
+{
+    static const char *const traps[] = {
+        "BEFORE INSERT ON device WHEN NEW.name = 'tun2'",
+        "BEFORE DELETE ON device WHEN OLD.name = 'tun0'",
+        "BEFORE UPDATE OF revision ON installation",
+        "BEFORE INSERT ON audit",
+        "BEFORE INSERT ON pending",
+        "BEFORE INSERT ON event",
+        "BEFORE INSERT ON attempt",
+    };
+    struct bench *bench = *state;
+    sqlite3 *tool;
+
+    scene_begin(bench, &scenes[0]);
+    CLEANUP(world_done) struct world then = world_of(bench);
+    for (size_t i = 0; i < ARRAY_SIZE(traps); i++) {
+        CLEANUP(text_done) char *sql = NULL;
+        struct change *change = scene_change(scenes[0].after);
+
+        assert_true(asprintf(&sql, "CREATE TRIGGER trap %s BEGIN SELECT RAISE(ABORT, 'no'); END", traps[i]) > 0);
+        store_run(bench, sql);
+        change->confirm_s = 60;
+        assert_int_equal(run(bench, change, &(struct err){0}), OUTCOME_FAILED);
+        store_run(bench, "DROP TRIGGER trap");
+        assert_same_world(bench, &then);
+    }
+
+    assert_int_equal(sqlite3_open(bench->path, &tool), SQLITE_OK); /* a reader that holds the commit back */
+    assert_int_equal(sqlite3_exec(tool, "BEGIN; SELECT * FROM device", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(run(bench, scene_change(scenes[0].after), &(struct err){0}), OUTCOME_FAILED);
+    sqlite3_close(tool);
+    assert_same_world(bench, &then);
+    assert_int_equal(sqlite3_open(bench->path, &tool), SQLITE_OK); /* a writer that keeps it from beginning */
+    assert_int_equal(sqlite3_exec(tool, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(run(bench, scene_change(scenes[0].after), &(struct err){0}), OUTCOME_FAILED);
+    sqlite3_close(tool);
+    assert_same_world(bench, &then);
+    scene_set(bench, scenes[0].after);
+    assert_complete(bench, scenes[0].after);
+}
+
+/* ---- rules and pointers ------------------------------------------------------------------------------------------ */
+
+static void test_pointers(void **state)
+{
+    static const char *const twins[] = {
+        "{'name':'tun0','kind':'tun'}",
+        "{'name':'tun1','kind':'tun','routes':[{'to':'10.0.0.0/8','type':'blackhole'}]}",
+        "{'name':'tun2','kind':'tun','routes':[{'to':'9.0.0.0/8'},"
+        "{'to':'10.0.0.0/8','type':'prohibit'}]}"};
+    static const char *const away[] = {"{'name':'tun0','kind':'tun'}",
+                                       "{'name':'tun1','kind':'tun','netns':'blue',"
+                                       "'routes':[{'to':'10.0.0.0/8','type':'blackhole'}]}"};
+    struct bench *bench = *state;
+    struct err err;
+
+    assert_int_equal(run(bench, config_change(CHANGE_CONFIG_PUT, twins, 3), &err), OUTCOME_FAILED);
+    assert_int_equal(err.code, ERR_DUPLICATE);
+    assert_string_equal(err.pointer, "/devices/2/routes/1");
+    assert_int_equal(run(bench, config_change(CHANGE_CONFIG_PUT, away, 2), &err), OUTCOME_FAILED);
+    assert_int_equal(err.code, ERR_INCOMPATIBLE);
+    assert_string_equal(err.pointer, "/devices/1/routes/0");
+
+    struct kernel_fake *fake = bench_lock(bench);
+    fake->state.links = calloc(1, sizeof(*fake->state.links));
+    fake->state.link_count = fake->state.link_capacity = 1;
+    strcpy(fake->state.links[0].name, "tun1"); /* somebody else's */
+    fake->state.links[0].kind = OBSERVED_TUN;
+    bench_unlock(bench);
+    assert_int_equal(run(bench, config_change(CHANGE_CONFIG_PUT, twins, 2), &err), OUTCOME_FAILED);
+    assert_int_equal(err.code, ERR_FOREIGN_DEVICE);
+    assert_string_equal(err.pointer, "/devices/1/name");
+}
+
+static void test_merge(void **state)
+{
+    static const char *const first[] = {"{'name':'tun0','kind':'tun'}", "{'name':'tun1','kind':'tun','mtu':1400}"};
+    struct bench *bench = *state;
+    struct change *change;
+    const struct snapshot *snapshot;
+
+    assert_int_equal(put(bench, "{'name':'tun5','kind':'tun'}"), OUTCOME_CREATED);
+    assert_int_equal(run(bench, config_change(CHANGE_CONFIG_MERGE, first, 2), NULL), OUTCOME_CHANGED);
+    change = config_change(CHANGE_CONFIG_MERGE, first, 1);
+    change->config.absent = calloc(2, sizeof(*change->config.absent));
+    change->config.absent_count = 2;
+    strcpy(change->config.absent[0], "tun1");
+    strcpy(change->config.absent[1], "tun9"); /* is not there: good */
+    strcpy(change->file, "10-site.json");
+    change->file_digest[0] = 1;
+    assert_int_equal(run(bench, change, NULL), OUTCOME_CHANGED);
+    snapshot = engine_snapshot(bench->engine);
+    assert_int_equal(snapshot->device_count, 2);
+    assert_non_null(snapshot_device_find(snapshot, "tun0"));
+    assert_non_null(snapshot_device_find(snapshot, "tun5"));
+    snapshot_release(snapshot);
+
+    /* once for each content: what was changed since then stays */
+    assert_int_equal(put(bench, "{'name':'tun0','kind':'tun','mtu':1300}"), OUTCOME_CHANGED);
+    CLEANUP(world_done) struct world then = world_of(bench);
+    change = config_change(CHANGE_CONFIG_MERGE, first, 1);
+    strcpy(change->file, "10-site.json");
+    change->file_digest[0] = 1;
+    assert_int_equal(run(bench, change, NULL), OUTCOME_UNCHANGED);
+    assert_same_world(bench, &then);
+    change = config_change(CHANGE_CONFIG_MERGE, first, 1);
+    strcpy(change->file, "10-site.json");
+    change->file_digest[0] = 2;
+    assert_int_equal(run(bench, change, NULL), OUTCOME_CHANGED);
+}
+
+/* ---- dry runs ---------------------------------------------------------------------------------------------------- */
+
+static void test_dry_run(void **state)
+{
+    struct bench *bench = *state;
+    struct change *change;
+    struct err err;
+
+    for (size_t s = 0; s < ARRAY_SIZE(scenes); s++) {
+        CLEANUP(world_done) struct world then = {0};
+        size_t applied, published;
+
+        scene_begin(bench, &scenes[s]);
+        wait_until_quiet(bench);
+        then = world_of(bench);
+        applied = bench_applied(bench);
+        published = bench->published;
+        change = scene_change(scenes[s].after);
+        change->dry_run = true;
+        assert_int_equal(submit_keep(bench, change), OUTCOME_CHANGED);
+        assert_true(change->plan.count > 0);
+        assert_non_null(change->differences);
+        assert_same_world(bench, &then);
+        assert_int_equal(bench_applied(bench), applied);
+        assert_int_equal(bench->published, published);
+        change_empty(change);
+        free(change);
+    }
+    scene_begin(bench, &scenes[4]);
+    change = change_of(CHANGE_DEVICE_CREATE, "{'name':'tun%d','kind':'tun'}");
+    change->dry_run = true;
+    assert_int_equal(submit_keep(bench, change), OUTCOME_CREATED);
+    assert_string_equal(change->name, "tun0");
+    assert_non_null(strstr(change->differences, "\"tun0\""));
+    assert_string_equal(change->plan.steps[0].device.name, "tun0");
+    change_empty(change);
+    free(change);
+
+    change = change_of(CHANGE_DEVICE_DELETE, "tun0");
+    change->dry_run = true;
+    assert_int_equal(run(bench, change, &err), OUTCOME_FAILED);
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_int_equal(put(bench, full), OUTCOME_CREATED);
+    change = change_of(CHANGE_DEVICE_PUT, full);
+    change->dry_run = true;
+    assert_int_equal(submit_keep(bench, change), OUTCOME_UNCHANGED);
+    assert_int_equal(change->plan.count, 0);
+    assert_null(change->differences);
+    change_empty(change);
+    free(change);
+}
+
+/* ---- selectors --------------------------------------------------------------------------------------------------- */
+
+static struct change *selected(struct change *change, const char *selector)
+{
+    assert_int_equal(selector_parse(selector, &change->selector, NULL), 0);
+    return change;
+}
+
+static void test_selectors(void **state)
+{
+    static const char *const one[] = {"{'name':'tun0','kind':'tun','labels':{'site':'berlin'}}"};
+    struct bench *bench = *state;
+    struct err err;
+
+    assert_int_equal(put(bench, one[0]), OUTCOME_CREATED);
+    assert_int_equal(put(bench, "{'name':'tun1','kind':'tun','routes':[{'to':'10.0.0.0/8','type':'blackhole'}]}"),
+                     OUTCOME_CREATED);
+
+    assert_int_equal(run(bench, selected(change_of(CHANGE_DEVICE_DELETE, "tun1"), "site=berlin"), &err),
+                     OUTCOME_FAILED);
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_int_equal(
+        run(bench, selected(change_of(CHANGE_DEVICE_PUT, "{'name':'tun1','kind':'tun'}"), "site=berlin"), &err),
+        OUTCOME_FAILED);
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_int_equal(
+        run(bench, selected(change_of(CHANGE_DEVICE_PUT, "{'name':'tun0','kind':'tun'}"), "site=berlin"), &err),
+        OUTCOME_FAILED);
+    assert_int_equal(err.code, ERR_FORBIDDEN);
+    assert_string_equal(err.pointer, "/labels");
+    assert_int_equal(
+        run(bench, selected(change_of(CHANGE_DEVICE_CREATE, "{'name':'tun2','kind':'tun'}"), "site=berlin"), &err),
+        OUTCOME_FAILED);
+    assert_int_equal(err.code, ERR_FORBIDDEN);
+    assert_int_equal(run(bench,
+                         selected(change_of(CHANGE_DEVICE_CREATE, "{'name':'tun2','kind':'tun',"
+                                                                  "'labels':{'site':'berlin'},'routes':"
+                                                                  "[{'to':'10.0.0.0/8','type':'blackhole'}]}"),
+                                  "site=berlin"),
+                         &err),
+                     OUTCOME_FAILED);
+    assert_int_equal(err.code, ERR_DUPLICATE);
+    assert_null(strstr(err.message, "tun1")); /* it is not spoken of */
+    assert_int_equal(
+        run(bench, selected(address_change(CHANGE_ADDRESS_PUT, "tun0", "10.0.0.1/24"), "site=berlin"), NULL),
+        OUTCOME_CREATED);
+    assert_int_equal(run(bench, selected(config_change(CHANGE_CONFIG_PUT, one, 1), "site=berlin"), &err),
+                     OUTCOME_FAILED);
+    assert_int_equal(err.code, ERR_FORBIDDEN);
+}
+
+/* ---- many -------------------------------------------------------------------------------------------------------- */
+
+static void test_a_thousand(void **state)
+{
+    enum { COUNT = 1000 };
+    struct bench *bench = *state;
+    char *documents[COUNT];
+    struct change *change;
+    int64_t begun_ns;
+    size_t published;
+
+    for (int i = 0; i < COUNT; i++)
+        assert_true(asprintf(&documents[i],
+                             "{'name':'tun%04d','kind':'tun','addresses':['10.%d.%d.1/24'],"
+                             "'routes':[{'to':'172.16.0.0/12','metric':%d}]}",
+                             i, i / 250, i % 250, i + 1) > 0);
+    change = config_change(CHANGE_CONFIG_PUT, (const char *const *)documents, COUNT);
+    assert_int_equal(run(bench, change, NULL), OUTCOME_CHANGED);
+    wait_until_quiet(bench);
+    published = bench->published;
+    change = config_change(CHANGE_CONFIG_PUT, (const char *const *)documents, COUNT);
+    begun_ns = clock_monotonic_ns();
+    assert_int_equal(run(bench, change, NULL), OUTCOME_UNCHANGED);
+    assert_true(clock_monotonic_ns() - begun_ns < 500 * NSEC_PER_MSEC); /* with sanitizers; a few ms without */
+    assert_int_equal(bench->published, published);
+    for (int i = 0; i < COUNT; i++)
+        free(documents[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST_ON_BENCH(test_each_step_refused),
+        TEST_ON_BENCH(test_netd_dies_over_each_step),
+        TEST_ON_BENCH(test_store_refuses),
+        TEST_ON_BENCH(test_pointers),
+        TEST_ON_BENCH(test_merge),
+        TEST_ON_BENCH(test_dry_run),
+        TEST_ON_BENCH(test_selectors),
+        TEST_ON_BENCH(test_a_thousand),
+    };
+
+    log_open("test_transaction", LOG_LEVEL_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
