@@ -1,24 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A document that is taken is the same after printing and reading; one that is refused has faults that can be shown. */
-#include "tunwright/model.h"
-
-#include <cjson/cJSON.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define MUST(condition) ((condition) ? (void)0 : abort())
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void faults_check(int result, const struct err_list *errors)
-{
-    MUST((result < 0) == (errors->count > 0));
-    for (size_t i = 0; i < errors->count; i++) {
-        const struct err *e = &errors->items[i];
-        MUST(e->message[0] != '\0' && utf8_is_valid(e->message, strlen(e->message)));
-        MUST(utf8_is_valid(e->pointer, strlen(e->pointer)));
-    }
-}
+#include "fuzz.h"
 
 static void device_check(const struct device *device)
 {

@@ -89,6 +89,70 @@ static void time_is_printed_by_rfc_3339(void **state)
     assert_string_equal(clock_print(-1, text), "1969-12-31T23:59:59.999Z");
 }
 
+static void times_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t time_ns;
+    } good[] = {
+        {"1970-01-01T00:00:00Z", 0},
+        {"2026-01-02T03:04:05.678Z", 1767323045678000000},
+        {"2026-01-02t03:04:05.678999999z", 1767323045678999999},
+        {"2026-01-02T03:04:05.6789999999999Z", 1767323045678999999},
+        {"2026-01-02T04:34:05+01:30", 1767323045000000000},
+        {"2026-01-01T21:04:05-06:00", 1767323045000000000},
+        {"2026-01-02T03:04:05-00:00", 1767323045000000000},
+        {"1969-12-31T23:59:59.9Z", -100000000},
+        {"2024-02-29T00:00:00Z", 1709164800000000000},
+        {"2000-02-29T00:00:00Z", 951782400000000000},
+        {"2016-12-31T23:59:60Z", 1483228800000000000}, /* a leap second */
+        {"2017-01-01T00:59:60+01:00", 1483228800000000000},
+        {"2262-04-11T00:00:00Z", 9223286400000000000},
+    };
+    static const char *const bad[] = {"",
+                                      "2026",
+                                      "2026-01-02",
+                                      "2026-01-02T03:04:05",
+                                      "2026-01-02T03:04Z",
+                                      "2026-01-02 03:04:05Z",
+                                      "2026-01-02T03:04:05.Z",
+                                      "2026-01-02T03:04:05,5Z",
+                                      "2026-1-02T03:04:05Z",
+                                      "2026-00-02T03:04:05Z",
+                                      "2026-13-02T03:04:05Z",
+                                      "2026-01-00T03:04:05Z",
+                                      "2026-04-31T03:04:05Z",
+                                      "2026-02-29T03:04:05Z",
+                                      "1900-02-29T03:04:05Z",
+                                      "2026-01-02T24:00:00Z",
+                                      "2026-01-02T03:60:05Z",
+                                      "2026-01-02T03:04:60Z",
+                                      "2026-01-02T03:04:61Z",
+                                      "2026-01-02T03:04:05Zx",
+                                      "2026-01-02T03:04:05+1:00",
+                                      "2026-01-02T03:04:05+24:00",
+                                      "2026-01-02T03:04:05+01:60",
+                                      "2026-01-02T03:04:05+0100",
+                                      "2026-01-02T03:04:05+",
+                                      "+2026-01-02T03:04:05Z",
+                                      " 2026-01-02T03:04:05Z"};
+    int64_t time_ns = 77;
+
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+        if (clock_parse(good[i].text, &time_ns) < 0)
+            fail_msg("%s is a time", good[i].text);
+        assert_int_equal(time_ns, good[i].time_ns);
+    }
+    time_ns = 77;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        if (clock_parse(bad[i], &time_ns) != -EINVAL)
+            fail_msg("%s is no time", bad[i]);
+    assert_int_equal(clock_parse("9999-12-31T23:59:59Z", &time_ns), -ERANGE);
+    assert_int_equal(clock_parse("0000-01-01T00:00:00Z", &time_ns), -ERANGE);
+    assert_int_equal(time_ns, 77);
+}
+
 static void rate_limit_lets_a_burst_and_a_rate_through(void **state)
 {
     (void)state;
@@ -199,6 +263,7 @@ int main(void)
         cmocka_unit_test(numbers_are_read_strictly),
         cmocka_unit_test(utf8_is_told_from_what_is_not),
         cmocka_unit_test(time_is_printed_by_rfc_3339),
+        cmocka_unit_test(times_are_read),
         cmocka_unit_test(rate_limit_lets_a_burst_and_a_rate_through),
         cmocka_unit_test(buf_grows_and_is_taken),
         cmocka_unit_test(uuid_round_trip),
