@@ -55,7 +55,7 @@ enum device_state { STATE_PENDING, STATE_READY, STATE_DEGRADED, STATE_CONFLICT, 
 const char *device_state_name(enum device_state state);
 
 /* One difference between a document and the kernel, as status shows it. */
-#define DEVIATION_TEXT_SIZE 160
+#define DEVIATION_TEXT_SIZE 256
 struct deviation {
     char pointer[ERR_POINTER_MAX];     /* into the document: "/mtu", "/addresses/0"; "/addresses" for one too many */
     char wanted[DEVIATION_TEXT_SIZE];  /* JSON text: "1400", "\"10.0.0.1/24\"", "null" */

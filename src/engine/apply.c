@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "converge.h"
+#include "deviation.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -18,70 +19,22 @@ bool error_is_absence(int error, const struct err *err)
 
 /* ---- where in the document a refusal belongs --------------------------------------------------------------------- */
 
-static void route_pointer(char out[static ERR_POINTER_MAX], const struct device *device, const struct route *route)
-{
-    for (size_t i = 0; device && i < device->route_count; i++) {
-        if (route_equal(&device->routes[i], route)) {
-            (void)snprintf(out, ERR_POINTER_MAX, "/routes/%zu", i);
-            return;
-        }
-    }
-    (void)snprintf(out, ERR_POINTER_MAX, "/routes");
-}
-
-static void address_pointer(char out[static ERR_POINTER_MAX], const struct device *device,
-                            const struct ip_prefix *address)
-{
-    for (size_t i = 0; device && i < device->address_count; i++) {
-        if (ip_prefix_equal(&device->addresses[i], address)) {
-            (void)snprintf(out, ERR_POINTER_MAX, "/addresses/%zu", i);
-            return;
-        }
-    }
-    (void)snprintf(out, ERR_POINTER_MAX, "/addresses");
-}
-
-static const char *link_pointer(const struct link_settings *link, int error)
-{
-    static const struct {
-        uint32_t set;
-        const char *pointer;
-    } fields[] = {
-        {LINK_MTU, "/mtu"},     {LINK_TXQUEUELEN, "/txqueuelen"}, {LINK_MAC, "/mac"}, {LINK_OWNER, "/owner"},
-        {LINK_GROUP, "/group"}, {LINK_MASTER, "/master"},         {LINK_UP, "/up"},
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-        if (link->set == fields[i].set)
-            return fields[i].pointer;
-    /* several at once: only a master that is not there gives itself away */
-    return (link->set & LINK_MASTER) && link->master[0] && (error == -ENODEV || error == -ENOENT) ? "/master" : "";
-}
-
 static void step_blame(const struct step *step, const struct device *device, int error, struct err *err)
 {
     char *out = err->pointer;
 
     if (out[0] == '/')
         return; /* the kernel's side knew better */
+    step_pointer(step, device, out);
     switch (step->kind) {
-    case STEP_ROUTE_ADD:
-    case STEP_ROUTE_DELETE:
-        route_pointer(out, device, &step->route);
-        return;
-    case STEP_ADDRESS_ADD:
-    case STEP_ADDRESS_DELETE:
-        address_pointer(out, device, &step->address);
-        return;
     case STEP_WORKER_START:
     case STEP_WORKER_CONFIGURE:
-        (void)snprintf(out, ERR_POINTER_MAX, err->code == ERR_ADDRESS_IN_USE ? "/worker/local" : "/worker");
+        if (err->code == ERR_ADDRESS_IN_USE)
+            (void)snprintf(out, ERR_POINTER_MAX, "/worker/local");
         return;
-    case STEP_WORKER_STOP:
-        (void)snprintf(out, ERR_POINTER_MAX, "/worker");
-        return;
-    case STEP_LINK_SET:
-        (void)snprintf(out, ERR_POINTER_MAX, "%s", link_pointer(&step->link, error));
+    case STEP_LINK_SET: /* several at once: only a master that is not there gives itself away */
+        if (!out[0] && (step->link.set & LINK_MASTER) && step->link.master[0] && (error == -ENODEV || error == -ENOENT))
+            (void)snprintf(out, ERR_POINTER_MAX, "/master");
         return;
     case STEP_DEVICE_ADOPT:
         (void)snprintf(out, ERR_POINTER_MAX, "%s", error == -EBUSY ? "/worker" : "/name");
@@ -121,7 +74,10 @@ static bool step_is_moot(const struct step *step, int error)
 
 static void item_note(struct converge_item *item, const struct step *step)
 {
-    item->applied++;
+    if (item->applied++ == 0) {
+        item->mended = step->kind;
+        step_pointer(step, item->wanted.now, item->mended_pointer);
+    }
     if (step->kind == STEP_WORKER_STOP || step->kind == STEP_WORKER_START)
         item->worker_replaced = true;
     if (step->kind == STEP_DEVICE_DELETE || step->kind == STEP_DEVICE_CREATE)

@@ -93,7 +93,7 @@ int plan_order(struct plan *plan)
 struct planning {
     struct plan *plan;
     const struct wanted *wanted;
-    struct plan_index *index;
+    const struct plan_index *index;
     const struct observed_link *link;     /* its device, NULL: none */
     const struct observed_worker *worker; /* its worker, NULL: none */
     bool keep;                            /* the device that is there will do */
@@ -675,7 +675,7 @@ static int plan_all(struct planning *p)
     return r;
 }
 
-int plan_device(struct plan *plan, const struct wanted *wanted, struct plan_index *index, struct err *ret_err)
+int plan_device(struct plan *plan, const struct wanted *wanted, const struct plan_index *index, struct err *ret_err)
 {
     const struct device *now = wanted->now;
     struct planning p = {.plan = plan, .wanted = wanted, .index = index};

@@ -14,7 +14,7 @@ struct plan_index {
     const struct observed_worker **workers; /* by uuid */
     const struct route **unattached;
     size_t uuid_count;
-    bool *leaving; /* by the link's place: a plan deletes it */
+    bool *leaving; /* by the link's place: a plan deletes it. Written by plan_device */
 };
 int plan_index_build(const struct observed *observed, struct plan_index *ret_index);
 void plan_index_done(struct plan_index *index);
@@ -26,7 +26,7 @@ const struct observed_worker *plan_index_worker(const struct plan_index *index, 
 
 /* Appends the steps of one device, not yet in the order of a plan. What goes should be planned before what comes, so
  * that its name is known to be free. On failure the plan is as it was. */
-int plan_device(struct plan *plan, const struct wanted *wanted, struct plan_index *index, struct err *ret_err);
+int plan_device(struct plan *plan, const struct wanted *wanted, const struct plan_index *index, struct err *ret_err);
 /* Drops all steps from `count` on. */
 void plan_truncate(struct plan *plan, size_t count);
 /* Puts the steps in the order of enum step_kind, and in the given order within a kind. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A device of the configuration, and what is known of it. */
+#include "deviation.h"
 #include "state.h"
 
 #include <stdlib.h>
@@ -48,6 +49,7 @@ void tracked_free(struct tracked *tracked)
     document_release(tracked->document);
     counter_mapping_release(tracked->view.counters);
     free(tracked->view.worker_status);
+    free(tracked->view.deviations);
     document_release(tracked->tried);
     free(tracked);
 }
@@ -69,6 +71,8 @@ struct converge_item tracked_item(const struct tracked *tracked)
                 .netns = device->netns,
                 .now = device,
                 .before = tracked->tried ? tracked->tried->device : device,
+                .takes_unmarked = !tracked->tried,
+                .adopts = tracked->adopts,
             },
     };
 }
@@ -161,6 +165,38 @@ static bool tracked_map(struct snapshot_device *view, struct kernel *kernel, con
     return was != view->counters;
 }
 
+/* The steps that a plan has for it now, in the words of its document; of a device that has none, nothing. */
+static bool tracked_see_deviations(struct tracked *tracked, const struct plan_index *index, bool differs,
+                                   const struct observed_link *link, const struct observed_worker *worker)
+{
+    struct snapshot_device *view = &tracked->view;
+    struct wanted wanted = tracked_item(tracked).wanted;
+    struct device before = *wanted.before;
+    struct deviation *deviations = NULL;
+    struct plan plan = {0};
+    size_t count = 0;
+    bool same;
+
+    before.queues = wanted.now->queues; /* as converge does: the kernel does not tell */
+    wanted.before = &before;
+    if (differs) {
+        (void)plan_device(&plan, &wanted, index, NULL); /* where it cannot be had, the reason says why */
+        (void)deviations_find(
+            &(struct deviation_sight){
+                .device = wanted.now, .link = link, .worker = worker, .steps = plan.steps, .step_count = plan.count},
+            &deviations, &count);
+        plan_done(&plan);
+    }
+    same = view->deviation_count == count &&
+           (count == 0 || memcmp(view->deviations, deviations, count * sizeof(*deviations)) == 0);
+    free(view->deviations);
+    view->deviations = deviations;
+    view->deviation_count = count;
+    if (!same)
+        tracked->deviated_ns = clock_monotonic_ns();
+    return !same;
+}
+
 static bool state_of_worker(struct tracked *tracked, const struct observed_worker *worker)
 {
     struct err reason;
@@ -186,6 +222,10 @@ static bool state_of_item(struct tracked *tracked, const struct converge_item *i
     if (tracked->retry_ns != 0)
         return false; /* failed, and waiting for its next try */
     memset(&reason, 0, sizeof(reason));
+    if (tracked->contested) {
+        contest_reason(tracked, &reason);
+        return tracked_set_state(tracked, STATE_CONFLICT, &reason);
+    }
     (void)err_set(&reason, 0, ERR_DRIFTED, "/drift",
                   "the kernel differs from the document (%s would be next), and drift is only to be reported",
                   item->first);
@@ -207,6 +247,7 @@ bool tracked_observe(struct tracked *tracked, struct kernel *kernel, const struc
         view->observed_generation = view->stored.generation;
         differs = true;
     }
+    differs |= tracked_see_deviations(tracked, index, item->differs || item->error < 0, link, worker);
     differs |= state_of_item(tracked, item, worker);
     return differs;
 }
