@@ -124,16 +124,34 @@ static void resync_done(struct resync *resync)
     observed_done(&resync->first);
 }
 
-static bool tracked_is_held(const struct tracked *tracked, int64_t now_ns)
+/* What it failed for is no longer so. Others than these are tried again when their time has come. */
+static bool tracked_cause_is_gone(const struct tracked *tracked, const struct observed *look)
+{
+    const struct device *device = tracked->document->device;
+    const struct err *reason = &tracked->view.reason;
+
+    if (reason->code == ERR_FOREIGN_DEVICE)
+        return true; /* whether a name has become free is seen by planning alone: that need not wait */
+    if (reason->sys_errno != ENODEV && reason->sys_errno != ENOENT)
+        return false;
+    if (strcmp(reason->pointer, "/master") == 0)
+        return observed_link_find(look, device->netns, device->master);
+    if (strcmp(reason->pointer, "/netns") == 0)
+        return observed_link_find(look, device->netns, "lo");
+    return false;
+}
+
+static bool tracked_is_held(const struct tracked *tracked, const struct observed *look, int64_t now_ns)
 {
     const struct snapshot_device *view = &tracked->view;
 
-    /* whether a name has become free is seen by planning alone: that need not wait */
     if (tracked->retry_ns != 0)
-        return tracked->retry_ns > now_ns && view->reason.code != ERR_FOREIGN_DEVICE;
-    /* it was right once: what differs now is somebody else's doing, which this document does not want undone */
-    return !tracked->tried && tracked->document->device->drift == DRIFT_REPORT &&
-           view->observed_generation == view->stored.generation;
+        return tracked->retry_ns > now_ns && !tracked_cause_is_gone(tracked, look);
+    if (tracked->tried || view->observed_generation != view->stored.generation)
+        return false;
+    /* it was right once: what differs now is somebody else's doing, which this document does not want undone, or which
+     * is done again and again */
+    return tracked->document->device->drift == DRIFT_REPORT || contest_holds(tracked, now_ns);
 }
 
 static int resync_begin(struct engine *engine, struct resync *resync, struct err *ret_err)
@@ -149,10 +167,8 @@ static int resync_begin(struct engine *engine, struct resync *resync, struct err
         free(known);
         return err_no_memory(ret_err);
     }
-    for (size_t i = 0; i < engine->device_count; i++) {
+    for (size_t i = 0; i < engine->device_count; i++)
         resync->items[i] = tracked_item(engine->devices[i]);
-        resync->items[i].held = tracked_is_held(engine->devices[i], now_ns);
-    }
     for (size_t i = 0; i < engine->ghost_count; i++)
         resync->items[engine->device_count + i] = ghost_item(&engine->ghosts[i]);
     for (size_t i = 0; i < known_count; i++)
@@ -160,6 +176,8 @@ static int resync_begin(struct engine *engine, struct resync *resync, struct err
     qsort(known, known_count, sizeof(*known), uuids_in_order);
     resync->count = known_count;
     r = converge_look(engine->kernel, resync->items, resync->count, &resync->look, ret_err);
+    for (size_t i = 0; r == 0 && i < engine->device_count; i++)
+        resync->items[i].held = tracked_is_held(engine->devices[i], &resync->look, now_ns);
     if (r == 0) {
         grown = realloc(resync->items, (known_count + resync->look.link_count + 1) * sizeof(*resync->items));
         if (grown) {
@@ -190,13 +208,14 @@ static int resync_converge(struct engine *engine, struct resync *resync, struct 
 
 /* ---- what it came to --------------------------------------------------------------------------------------------- */
 
-void engine_finish(struct engine *engine, struct tracked *tracked, const struct converge_item *item,
-                   const struct plan_index *index)
+static void tracked_finish(struct engine *engine, struct tracked *tracked, const struct converge_item *item,
+                           const struct plan_index *index)
 {
     bool was_failed = tracked->view.state == STATE_FAILED || tracked->view.state == STATE_CONFLICT;
 
     if (item->error == 0 && !item->differs) {
         tracked->retry_ns = tracked->backoff_ns = 0;
+        tracked->adopts = false;
         tried_drop(engine, tracked);
     } else if (item->error < 0 && !item->held) {
         engine_back_off(engine, tracked);
@@ -206,6 +225,33 @@ void engine_finish(struct engine *engine, struct tracked *tracked, const struct 
         engine_resync_by(engine, tracked->retry_ns);
     }
     engine->dirty |= tracked_observe(tracked, engine->kernel, index, item);
+}
+
+/* Of a change: whoever asked for it asked for this, too, that we try again. */
+void engine_finish(struct engine *engine, struct tracked *tracked, const struct converge_item *item,
+                   const struct plan_index *index)
+{
+    contest_end(tracked);
+    tracked_finish(engine, tracked, item, index);
+}
+
+/* Of a look at all of them: what differed was somebody else's doing, or is. */
+static void resync_finish_device(struct engine *engine, struct tracked *tracked, const struct converge_item *item,
+                                 const struct plan_index *index)
+{
+    bool was_ready = tracked->view.state == STATE_READY;
+    bool in_order = item->error == 0 && !item->differs;
+    int64_t now_ns = clock_monotonic_ns();
+
+    if (item->held && item->differs && tracked->retry_ns == 0 && tracked->document->device->drift != DRIFT_REPORT)
+        contest_begin(tracked, now_ns);
+    else if (tracked->contested && (in_order || !item->held))
+        contest_end(tracked);
+    else if (in_order && item->applied > 0 && was_ready)
+        contest_repaired(tracked, item, now_ns);
+    tracked_finish(engine, tracked, item, index);
+    if (tracked->contested)
+        engine_resync_by(engine, contest_due_ns(tracked));
 }
 
 void engine_finish_unseen(struct engine *engine, struct tracked *tracked, const struct converge_item *item)
@@ -226,7 +272,7 @@ static void resync_finish(struct engine *engine, struct resync *resync)
         return;
     }
     for (size_t i = 0; i < engine->device_count; i++)
-        engine_finish(engine, engine->devices[i], &resync->items[i], &index);
+        resync_finish_device(engine, engine->devices[i], &resync->items[i], &index);
     for (size_t i = engine->ghost_count; i > 0; i--)
         if (resync->items[engine->device_count + i - 1].error == 0)
             ghost_drop(engine, i - 1);

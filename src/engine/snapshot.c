@@ -65,6 +65,7 @@ static void shared_free(struct shared_snapshot *shared)
         document_release(shared->documents[i]);
         counter_mapping_release(device->counters);
         free(device->worker_status);
+        free(device->deviations);
     }
     free(shared->snapshot.devices);
     free(shared->documents);
@@ -89,17 +90,28 @@ struct snapshot *snapshot_new(const struct engine *engine)
     for (size_t i = 0; i < count; i++) {
         const struct tracked *tracked = engine->devices[i];
         struct snapshot_device *device = &shared->snapshot.devices[i];
+        struct deviation *deviations = NULL;
         char *status = NULL;
 
+        if (tracked->view.deviation_count > 0) {
+            deviations = calloc(tracked->view.deviation_count, sizeof(*deviations));
+            if (!deviations) {
+                shared_free(shared);
+                return NULL;
+            }
+            memcpy(deviations, tracked->view.deviations, tracked->view.deviation_count * sizeof(*deviations));
+        }
         if (tracked->view.worker_status) {
             status = strdup(tracked->view.worker_status);
             if (!status) {
+                free(deviations);
                 shared_free(shared);
                 return NULL;
             }
         }
         *device = tracked->view;
         device->worker_status = status;
+        device->deviations = deviations;
         counter_mapping_share(device->counters);
         shared->documents[i] = document_share(tracked->document);
         shared->snapshot.device_count++;

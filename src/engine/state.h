@@ -42,12 +42,21 @@ void counter_mapping_release(struct counter_mapping *mapping);
 
 /* ---- a device of the configuration ------------------------------------------------------------------------------- */
 
+#define CONTEST_REPAIRS 3 /* so many repairs in a minute are a fight */
+
 struct tracked {
     struct snapshot_device view; /* as the next snapshot shall show it; its stored.device is the document's */
     struct document *document;
     struct document *tried; /* a change failed and could not be rolled back: what may be in the kernel. Else NULL */
+    bool adopts;            /* it may be without our mark: a release of it was begun, and not committed */
     int64_t retry_ns;       /* CLOCK_MONOTONIC, 0: nothing failed */
     int64_t backoff_ns;
+
+    int64_t deviated_ns;                  /* CLOCK_MONOTONIC: since when its deviations are what they are */
+    int64_t repairs_ns[CONTEST_REPAIRS];  /* of the last ones of a device that was ready, the oldest first; 0: none */
+    char mended[ERR_OPERATION_MAX];       /* the last one's first step, … */
+    char mended_pointer[ERR_POINTER_MAX]; /* … and where it belongs */
+    bool contested;                       /* it is only looked at */
 };
 /* Takes the document's reference, on failure too. NULL: no memory. */
 struct tracked *tracked_new(const struct uuid *uuid, struct document *document, uint64_t generation, int64_t created_ns,
@@ -63,6 +72,17 @@ bool tracked_observe(struct tracked *tracked, struct kernel *kernel, const struc
                      const struct converge_item *item);
 /* Only its state. */
 bool tracked_set_state(struct tracked *tracked, enum device_state state, const struct err *reason);
+
+/*
+ * contest.c: whether somebody undoes what we do. Whether it is only to be looked at now; what was seen there; that there
+ * is peace; that it was repaired; when it is tried again; what status says.
+ */
+bool contest_holds(const struct tracked *tracked, int64_t now_ns);
+void contest_begin(struct tracked *tracked, int64_t now_ns);
+void contest_end(struct tracked *tracked);
+void contest_repaired(struct tracked *tracked, const struct converge_item *item, int64_t now_ns);
+int64_t contest_due_ns(const struct tracked *tracked);
+void contest_reason(const struct tracked *tracked, struct err *ret_reason);
 
 /* A device that a failed change left in the kernel, perhaps: it is in no document. */
 struct ghost {
@@ -139,7 +159,7 @@ struct engine {
     uint64_t revision;
     struct journal journal;
     struct shared_tokens *tokens; /* one reference */
-    struct pending *pending; /* owned: the change that waits for its confirmation; NULL: none */
+    struct pending *pending;      /* owned: the change that waits for its confirmation; NULL: none */
     bool settled, netd_connected, store_writable;
     bool dirty;            /* a reader would see something else than the newest snapshot */
     int64_t resync_due_ns; /* CLOCK_MONOTONIC */
