@@ -73,9 +73,10 @@ class Program:
 
 class Host:
     """`build`: asan or release. `worker_dir`: where netd finds its workers, instead of the build's. `listen`: TCP addresses
-    for the API. `start=False` leaves starting to the test."""
+    for the API. `arguments`: more of tunwrightd's. `start=False` leaves starting to the test."""
 
-    def __init__(self, network, name, namespace, build="asan", worker_dir=None, listen=(), start=True, log_level="debug"):
+    def __init__(self, network, name, namespace, build="asan", worker_dir=None, listen=(), arguments=(), start=True,
+                 log_level="debug"):
         self.network, self.name, self.namespace = network, name, namespace
         self.directory = network.base / name
         self.directory.mkdir(mode=0o755)
@@ -92,7 +93,7 @@ class Host:
             "--worker-user", WORKER_USER, "--log-level", log_level], environment, self.directory / "netd.log")
         self.daemon = Program("tunwrightd", namespace, [
             programs / "tunwrightd", "--run-dir", self.run_dir, "--state-dir", self.state_dir, "--user", USER,
-            "--log-level", log_level, *(a for address in listen for a in ("--listen", address))],
+            "--log-level", log_level, *(a for address in listen for a in ("--listen", address)), *arguments],
             environment | {"TUNWRIGHT_CONF_DIR": str(self.conf_dir)}, self.directory / "tunwrightd.log")
         if start:
             self.start()

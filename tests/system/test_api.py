@@ -5,12 +5,9 @@ import contextlib
 import os
 import re
 import socket
-import stat
-import subprocess
 import threading
 
 import pytest
-from lib import api
 from lib.host import USER
 from lib.waiting import until
 
@@ -23,7 +20,7 @@ TUN0 = "/v1/devices/tun0"
 def host(net):
     a, b = net.namespace("a"), net.namespace("b")
     net.veth(a, ["10.0.0.1/24", "fd00:a::1/64"], b, ["10.0.0.2/24", "fd00:a::2/64"])
-    return net.host("a", a, listen=["127.0.0.1:8080", "[::1]:8080"])
+    return net.host("a", a)
 
 
 def bare(document):
@@ -427,84 +424,7 @@ def test_parallel_changes_are_all_done(host):
     assert host.get(TUN0)["status"]["generation"] == 31
 
 
-# ---- the door -----------------------------------------------------------------------------------------------------------
-
-def test_unix_socket_is_for_root_the_daemon_and_its_group(host):
-    mode = os.stat(host.socket)
-    assert stat.S_IMODE(mode.st_mode) == 0o660 and (mode.st_uid, mode.st_gid) == (USER, USER)
-    assert stat.S_IMODE(os.stat(host.run_dir / "netd.sock").st_mode) == 0o600
-    assert stat.S_IMODE(os.stat(host.state_dir).st_mode) == 0o700
-    assert stat.S_IMODE(os.stat(host.state_dir / "tunwright.db").st_mode) & 0o077 == 0
-    os.chmod(host.socket, 0o666)  # for this test: the peer's credentials decide, not the file's mode alone
-    assert as_user(host, 64199, 64199, []) == "403"
-    assert as_user(host, 64199, USER, []) == "200"
-    assert as_user(host, 64199, 64199, [USER]) == "200"
-    assert as_user(host, USER, 64199, []) == "200"
-
-
-def as_user(host, uid, gid, groups):
-    done = subprocess.run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "10", "--unix-socket",
-                           host.socket, "http://localhost/v1/devices"], user=uid, group=gid, extra_groups=groups,
-                          capture_output=True, text=True, timeout=20, cwd="/")
-    return done.stdout
-
-
-def tcp(host, method, path, token=None, address=("127.0.0.1", 8080), body=None, headers=None):
-    connection = api.http.client.HTTPConnection(*address, timeout=20)
-    connection.sock = host.namespace.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
-    connection.sock.connect(address)
-    headers = dict(headers or {})
-    if token is not None:
-        headers["Authorization"] = f"Bearer {token}"
-    return api.request(connection, method, path, body, headers)
-
-
-@pytest.mark.parametrize("address", [("127.0.0.1", 8080), ("::1", 8080)])
-def test_tcp_needs_the_token(host, address):
-    file = os.stat(host.state_dir / "admin.token")
-    token = (host.state_dir / "admin.token").read_text()
-    assert stat.S_IMODE(file.st_mode) == 0o600 and file.st_uid == USER and re.fullmatch(r"[0-9a-f]{64}\n", token)
-    token = token.strip()
-    assert tcp(host, "GET", "/healthz", address=address).status == 200
-    for bad in (None, "", token[:-1], token + "0", "0" * 64, token.upper() if token.upper() != token else "x"):
-        for method, path, body in (("GET", "/v1/devices", None), ("PUT", TUN0, {"kind": "tun"}), ("GET", "/v1/watch", None),
-                                   ("GET", "/v1/version", None)):
-            answer = tcp(host, method, path, bad, address, body)
-            answer.problem(401, "unauthenticated")
-            assert answer.headers["www-authenticate"].startswith("Bearer")
-    answer = tcp(host, "GET", "/v1/devices", address=address, headers={"Authorization": f"Basic {token}"})
-    answer.problem(401, "unauthenticated")
-    assert host.namespace.link("tun0") is None
-    assert tcp(host, "PUT", TUN0, token, address, {"kind": "tun"}).expect(201).json["name"] == "tun0"
-    assert tcp(host, "GET", TUN0, token, address).status == 200
-    # the token is the same after a restart, and nobody reads it out of a log
-    host.restart()
-    assert host.token() == token and tcp(host, "GET", TUN0, token, address).status == 200
-    for log in host.logs():
-        assert token not in log.read_text(errors="replace")
-
-
-def test_tcp_on_loopback_only(net):
-    namespace = net.namespace("a")
-    net.veth(namespace, ["10.0.0.1/24"], net.namespace("b"), ["10.0.0.2/24"])
-    host = net.host("a", namespace, listen=["10.0.0.1:8080"], start=False)
-    host.netd_start()
-    host.daemon_start()
-    until(lambda: not host.daemon.alive(), 20, "tunwrightd to refuse")
-    assert host.daemon.process.returncode != 0 and "loopback" in host.daemon.log.read_text()
-    host.daemon.process = None
-
-
-def test_web_page_of_somebody_else_has_no_say(host):
-    """What a page in the user's own browser could send: another Host, another Origin, a form."""
-    token = host.token()
-    for headers in ({"Host": "evil.example"}, {"Host": "evil.example:8080"}, {"Origin": "http://evil.example"},
-                    {"Sec-Fetch-Site": "cross-site"}):
-        answer = tcp(host, "PUT", TUN0, token, body={"kind": "tun"}, headers=headers)
-        assert answer.status in (400, 403), answer
-        assert "access-control-allow-origin" not in answer.headers
-    assert host.namespace.link("tun0") is None
-
+# ---- the program ------------------------------------------------------------------------------------------------------
 
 def test_sd_notify_when_ready(net):
     namespace = net.namespace("a")
