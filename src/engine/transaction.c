@@ -160,6 +160,7 @@ static struct converge_item part_item(const struct part *part)
                 .netns = was ? was->netns : now->netns,
                 .now = now,
                 .before = part->before ? part->before->device : NULL,
+                .takes_unmarked = true,
                 .adopts = part->adopts,
                 .releases = part->releases,
             },

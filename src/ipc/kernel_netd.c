@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -41,6 +42,8 @@ struct kernel_netd {
     struct ipc_client events;
     struct net_ns *own_ns;
     int own_events;
+    int names; /* hears of network namespaces being named (inotify); the directory may come later */
+    bool names_watched;
     struct netns_cache spaces; /* the engine thread's */
 
     pthread_mutex_t stats_lock; /* guards the rest */
@@ -74,6 +77,23 @@ static void disconnect(struct kernel_netd *netd)
     ipc_client_close(&netd->requests);
     ipc_client_close(&netd->events); /* leaves the epoll set by itself: nobody else holds it */
     timer_arm(netd, true);
+}
+
+/* No netlink event tells of a namespace that is not there yet. */
+static void names_watch(struct kernel_netd *netd)
+{
+    if (netd->names >= 0 && !netd->names_watched)
+        netd->names_watched =
+            inotify_add_watch(netd->names, "/run/netns", IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) >= 0;
+}
+
+static bool names_drain(struct kernel_netd *netd)
+{
+    alignas(struct inotify_event) char events[4096];
+    bool any = false;
+    while (read(netd->names, events, sizeof events) > 0)
+        any = true;
+    return any;
 }
 
 static bool is_connected(const struct kernel_netd *netd)
@@ -248,6 +268,7 @@ static int kernel_netd_observe(struct kernel *kernel, const char *const *netns, 
     if (result < 0)
         return result;
 
+    names_watch(netd); /* before looking: what comes after it is heard of */
     /* a socket keeps its netns alive: hold none of a name that is not asked for any more */
     netns_cache_prune(&netd->spaces, netns, netns_count);
     pthread_mutex_lock(&netd->stats_lock);
@@ -396,6 +417,8 @@ static bool event_handle(struct kernel_netd *netd, int fd)
             return false;
         return !is_connected(netd) && connect_if_needed(netd, NULL) == 0;
     }
+    if (fd == netd->names)
+        return names_drain(netd);
     if (fd == netd->events.fd) {
         if (!events_read(netd))
             disconnect(netd);
@@ -436,6 +459,7 @@ static void kernel_netd_close(struct kernel *kernel)
     net_ns_close(netd->own_ns);
     net_ns_close(netd->stats_own_ns);
     fd_done(&netd->own_events);
+    fd_done(&netd->names);
     fd_done(&netd->timer_fd);
     fd_done(&netd->epoll_fd);
     pthread_mutex_destroy(&netd->stats_lock);
@@ -461,12 +485,14 @@ static int kernel_netd_prepare(struct kernel_netd *netd, const char *path, struc
     netd->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (netd->epoll_fd < 0 || netd->timer_fd < 0)
         return err_set_kernel(ret_err, -errno, "epoll_create1", "cannot make the event descriptor");
+    netd->names = inotify_init1(IN_CLOEXEC | IN_NONBLOCK); /* a user has a limited number: without, it takes longer */
     int result = net_ns_open("", &netd->own_ns, ret_err);
     if (result == 0)
         result = net_events_open("", &netd->own_events, ret_err);
     if (result < 0)
         return result;
-    if (epoll_watch(netd, netd->own_events) < 0 || epoll_watch(netd, netd->timer_fd) < 0)
+    if (epoll_watch(netd, netd->own_events) < 0 || (netd->names >= 0 && epoll_watch(netd, netd->names) < 0) ||
+        epoll_watch(netd, netd->timer_fd) < 0)
         return err_no_memory(ret_err);
     return 0;
 }
@@ -477,7 +503,7 @@ int kernel_netd_open(const char *netd_socket, struct kernel **ret_kernel, struct
     if (!netd)
         return err_no_memory(ret_err);
     netd->kernel.ops = &kernel_netd_ops;
-    netd->epoll_fd = netd->timer_fd = netd->own_events = -1;
+    netd->epoll_fd = netd->timer_fd = netd->own_events = netd->names = -1;
     netd->requests.fd = netd->events.fd = -1;
     pthread_mutex_init(&netd->stats_lock, NULL);
 
