@@ -21,6 +21,7 @@ CREATE TABLE audit (
     actor     TEXT    NOT NULL,
     address   TEXT    NOT NULL,
     operation TEXT    NOT NULL,
+    bytes     INTEGER NOT NULL CHECK (bytes >= 0), -- of `changes`
     changes   TEXT    NOT NULL CHECK (changes GLOB '[[]*]')
 ) STRICT;
 
@@ -49,7 +50,8 @@ CREATE TABLE pending_device (
     generation INTEGER NOT NULL CHECK (generation >= 1),
     created_ns INTEGER NOT NULL,
     changed_ns INTEGER NOT NULL,
-    document   TEXT    CHECK (document IS NULL OR document GLOB '{*}')
+    document   TEXT    CHECK (document IS NULL OR document GLOB '{*}'),
+    adopts     INTEGER NOT NULL CHECK (adopts IN (0, 1)) -- it was taken over, and goes back; or let go, and comes back
 ) STRICT;
 
 -- Start-up files as they were applied last.

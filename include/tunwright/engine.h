@@ -196,6 +196,7 @@ struct change {
     char *differences;            /* owned by the change: of a success or a dry run, differences_print; NULL: none */
     struct audit_entry *audit;    /* owned by the change, as its entries */
     size_t audit_count;
+    bool audit_is_cut;   /* there are more than these, though they are fewer than audit_most */
     struct change *next; /* the engine's queue */
 };
 
@@ -224,6 +225,7 @@ void snapshot_release(const struct snapshot *snapshot);
 #define ENGINE_EVENTS_DAYS 30
 #define ENGINE_AUDIT_KEPT  100000
 #define ENGINE_AUDIT_DAYS  400
+#define ENGINE_AUDIT_BYTES (256U << 20) /* of all entries' changes together */
 size_t engine_events(struct engine *engine, uint64_t after, struct event *ret_events, size_t room, uint64_t *ret_oldest,
                      uint64_t *ret_newest);
 

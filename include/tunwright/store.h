@@ -16,7 +16,7 @@ struct stored_device {
     struct uuid uuid;               /* made by the engine at creation; never changes */
     uint64_t generation;            /* 1 at creation, one more with each change */
     int64_t created_ns, changed_ns; /* CLOCK_REALTIME */
-    bool adopts;                    /* of an attempt: see store_attempt_put */
+    bool adopts;                    /* of an attempt: see store_attempt_put; of what waits: see below */
     struct device *device;          /* owned */
 };
 void stored_device_done(struct stored_device *stored);
@@ -120,11 +120,14 @@ void audit_entry_done(struct audit_entry *entry);
 /* The sequence is given by the store. `changes` is borrowed. */
 int store_audit_put(struct store *store, int64_t time_ns, const struct actor *actor, const char *changes,
                     struct err *ret_err);
-/* At most `most` entries with a sequence above `after`, oldest first; outside of a transaction, too. */
+/* At most `most` entries with a sequence above `after`, oldest first; fewer, but one at least, where their changes have
+ * more than AUDIT_LIST_BYTES. Outside of a transaction, too. */
+#define AUDIT_LIST_BYTES (16U << 20)
 int store_audit_list(struct store *store, uint64_t after, size_t most, struct audit_entry **ret_entries,
                      size_t *ret_count, struct err *ret_err);
-/* Keeps the newest `kept`, and of those the ones not older than `before_ns`, and always the newest. */
-int store_audit_trim(struct store *store, size_t kept, int64_t before_ns, struct err *ret_err);
+/* Keeps the newest `kept` whose changes have `kept_bytes` at most, and of those the ones from the first on that is not
+ * older than `before_ns`; always the newest. */
+int store_audit_trim(struct store *store, size_t kept, uint64_t kept_bytes, int64_t before_ns, struct err *ret_err);
 
 /* ---- tokens ------------------------------------------------------------------------------------------------------ */
 
@@ -147,7 +150,8 @@ struct stored_pending {
     struct actor actor;  /* without the address */
     struct pending_device {
         char name[DEVICE_NAME_SIZE];
-        struct stored_device before; /* its device is NULL: there was none of that name; else owned */
+        struct stored_device before; /* its device is NULL: there was none of that name; else owned. `adopts`: the
+                                        change took it over, as the document says that it was found, or let go of it */
     } * devices;                     /* owned */
     size_t device_count;
 };

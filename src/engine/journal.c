@@ -20,6 +20,7 @@
 #define STAGED_MAX         1024 /* while the store refuses */
 #define EVENTS_SLACK       256  /* rows too many before some are deleted: not with each event */
 #define AUDIT_TRIM_ENTRIES 256
+#define AUDIT_TRIM_BYTES   65536U /* count as an entry more */
 #define TRIM_INTERVAL_NS   (3600 * NSEC_PER_SEC)
 #define DAY_NS             (86400 * NSEC_PER_SEC)
 
@@ -166,7 +167,7 @@ static int journal_prepare(struct engine *engine, const struct snapshot *after, 
 static int audit_trim(struct engine *engine, struct err *ret_err)
 {
     int64_t before_ns = clock_realtime_ns() - ENGINE_AUDIT_DAYS * DAY_NS;
-    int r = store_audit_trim(engine->store, ENGINE_AUDIT_KEPT, before_ns, ret_err);
+    int r = store_audit_trim(engine->store, ENGINE_AUDIT_KEPT, ENGINE_AUDIT_BYTES, before_ns, ret_err);
 
     if (r == 0)
         engine->journal.audits_untrimmed = 0;
@@ -285,13 +286,15 @@ int journal_audit(struct engine *engine, const struct actor *actor, const char *
 
     if (r < 0)
         return r;
-    if (journal->audits_untrimmed++ < AUDIT_TRIM_ENTRIES)
+    journal->audits_untrimmed += 1 + strlen(changes) / AUDIT_TRIM_BYTES;
+    if (journal->audits_untrimmed <= AUDIT_TRIM_ENTRIES)
         return 0;
     return audit_trim(engine, ret_err);
 }
 
 void journal_answer(struct engine *engine, struct change *change)
 {
+    size_t bytes = 0;
     struct err err = {0};
     int r = 0;
 
@@ -306,6 +309,9 @@ void journal_answer(struct engine *engine, struct change *change)
     if (r < 0) {
         err_list_add_err(&change->errors, &err);
     } else {
+        for (size_t i = 0; i < change->audit_count; i++)
+            bytes += strlen(change->audit[i].changes);
+        change->audit_is_cut = bytes > AUDIT_LIST_BYTES;
         change->outcome = OUTCOME_UNCHANGED;
         change->after = snapshot_share(engine->snapshot);
     }

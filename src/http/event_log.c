@@ -129,7 +129,7 @@ static void audit_answer(struct request *request, const struct change *change)
     cJSON *items = cJSON_CreateArray();
     for (size_t i = 0; items && i < count; i++)
         answer_item_add(&items, audit_to_json(&change->audit[i]));
-    bool goes_on = change->audit_count > limit;
+    bool goes_on = change->audit_count > limit || change->audit_is_cut;
     char *next = goes_on ? next_after(request, change->audit[count - 1].sequence) : NULL;
     if (goes_on && !next) {
         cJSON_Delete(items);

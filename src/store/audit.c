@@ -21,6 +21,7 @@ int store_audit_put(struct store *store, int64_t time_ns, const struct actor *ac
     query_bind_text(&query, actor->name);
     query_bind_text(&query, actor->address);
     query_bind_text(&query, actor->operation);
+    query_bind_int(&query, (int64_t)strlen(changes));
     query_bind_text(&query, changes);
     return query_run(&query, ret_err);
 }
@@ -45,18 +46,19 @@ int store_audit_list(struct store *store, uint64_t after, size_t most, struct au
 {
     struct query query = query_begin(store, STATEMENT_AUDIT, "read the audit log");
     struct audit_entry *entries = NULL;
-    size_t count = 0, capacity = 0;
+    size_t count = 0, capacity = 0, bytes = 0;
     int r = 0, ended;
 
     query_bind_int(&query, after < INT64_MAX ? (int64_t)after : INT64_MAX);
     query_bind_int(&query, most < INT64_MAX ? (int64_t)most : INT64_MAX);
-    while (r == 0 && query_next(&query)) {
+    while (r == 0 && bytes <= AUDIT_LIST_BYTES && query_next(&query)) {
         r = array_grow(&entries, &capacity, count, sizeof(*entries));
         if (r < 0)
             r = err_no_memory(ret_err);
         else
             r = entry_read(&query, &entries[count], ret_err);
-        count += r == 0;
+        if (r == 0)
+            bytes += strlen(entries[count++].changes);
     }
     ended = query_end(&query, r == 0 ? ret_err : NULL);
     if (r == 0)
@@ -72,11 +74,12 @@ int store_audit_list(struct store *store, uint64_t after, size_t most, struct au
     return 0;
 }
 
-int store_audit_trim(struct store *store, size_t kept, int64_t before_ns, struct err *ret_err)
+int store_audit_trim(struct store *store, size_t kept, uint64_t kept_bytes, int64_t before_ns, struct err *ret_err)
 {
     struct query query = query_begin(store, STATEMENT_AUDIT_TRIM, "forget old audit entries");
 
     query_bind_int(&query, kept < INT64_MAX ? (int64_t)kept : INT64_MAX);
     query_bind_int(&query, before_ns);
+    query_bind_int(&query, kept_bytes < INT64_MAX ? (int64_t)kept_bytes : INT64_MAX);
     return query_run(&query, ret_err);
 }

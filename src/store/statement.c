@@ -33,12 +33,14 @@ static const char *const statement_text[] = {
     [STATEMENT_EVENTS_TRIM] = "DELETE FROM event WHERE sequence <= max(?1, coalesce(" YOUNG("event") " - 1, " NEWEST(
         "event") ")) AND sequence < " NEWEST("event"),
 
-    [STATEMENT_AUDIT_PUT] = "INSERT INTO audit (sequence, time_ns, actor, address, operation, changes)"
-                            " VALUES (coalesce(" NEWEST("audit") ", 0) + 1, ?1, ?2, ?3, ?4, ?5)",
+    [STATEMENT_AUDIT_PUT] = "INSERT INTO audit (sequence, time_ns, actor, address, operation, bytes, changes)"
+                            " VALUES (coalesce(" NEWEST("audit") ", 0) + 1, ?1, ?2, ?3, ?4, ?5, ?6)",
     [STATEMENT_AUDIT] = "SELECT sequence, time_ns, actor, address, operation, changes FROM audit WHERE sequence > ?1"
                         " ORDER BY sequence LIMIT ?2",
-    [STATEMENT_AUDIT_TRIM] = "DELETE FROM audit WHERE sequence <= max(" NEWEST("audit") " - ?1, coalesce(" YOUNG(
-        "audit") " - 1, " NEWEST("audit") ")) AND sequence < " NEWEST("audit"),
+    [STATEMENT_AUDIT_TRIM] =
+        "DELETE FROM audit WHERE sequence <= max(" NEWEST("audit") " - ?1, coalesce(" YOUNG("audit") " - 1, " NEWEST(
+            "audit") "), coalesce((SELECT max(sequence) FROM (SELECT sequence, sum(bytes) OVER (ORDER BY sequence DESC)"
+                     " AS total FROM audit) WHERE total > ?3), 0)) AND sequence < " NEWEST("audit"),
 
     [STATEMENT_TOKEN_ADD] = "INSERT INTO token (name, kind, role, selector, created_ns, expires_ns, digest)"
                             " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -52,9 +54,9 @@ static const char *const statement_text[] = {
     [STATEMENT_PENDING_DELETE] = "DELETE FROM pending",
     [STATEMENT_PENDING] = "SELECT deadline_ns, confirm_s, actor, operation FROM pending",
     [STATEMENT_PENDING_DEVICE_PUT] = "INSERT INTO pending_device (name, uuid, generation, created_ns, changed_ns,"
-                                     " document) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                                     " document, adopts) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [STATEMENT_PENDING_DEVICES_DELETE] = "DELETE FROM pending_device",
-    [STATEMENT_PENDING_DEVICES] = "SELECT name, uuid, generation, created_ns, changed_ns, document, 0"
+    [STATEMENT_PENDING_DEVICES] = "SELECT name, uuid, generation, created_ns, changed_ns, document, adopts"
                                   " FROM pending_device ORDER BY name",
 
     [STATEMENT_FILE_PUT] = "INSERT INTO startup_file (name, digest, applied_ns) VALUES (?1, ?2, ?3)"
