@@ -65,8 +65,8 @@ def ip_endpoint(text):
 @checks("mac")
 def mac(text):
     octets = bytes.fromhex(text.replace(":", ""))
-    if octets[0] & 1 or not any(octets):
-        raise ValueError("multicast, or zero")
+    if len(octets) != 6 or octets[0] & 1 or not any(octets):
+        raise ValueError("not six bytes, multicast, or zero")
 
 
 @checks("date-time")

@@ -114,6 +114,8 @@ def variations(schema, document, path=(), whole=None):
             yield from variations(parts(schema, at, child, document), child, (*path, at), whole)
 
 
+TAGS = ["*", '"x"', 'W/"x"', '"a", "b"', '"a","b" , W/"c"', ", ".join(f'"{n}"' for n in range(8)), ", ".join(f'"{n}"' for n in range(9)),
+        '"', 'x', '"a" "b"', '*, "a"', '"a", *', '"a b"', '"a"x', "w/\"a\"", '""']
 QUERY_TEXTS = ["", "x", "-1", "+1", "01", "1.5", "1e3", " 1", "0x10", "yes", "True", "99999999999999999999999"]
 
 
@@ -121,7 +123,7 @@ def queries(parameter):
     """(text, whether it is good) for a parameter of the query or the head."""
     schema = contract().inlined(parameter["schema"])
     validator = contract().validator(schema)
-    texts = list(QUERY_TEXTS) + (TEXTS if schema.get("type") == "string" else [])
+    texts = QUERY_TEXTS + (TEXTS if schema.get("type") == "string" else []) + (TAGS if parameter["in"] == "header" else [])
     for part in flattened(schema, None):
         for key in ("minimum", "maximum"):
             texts += [str(part[key] + d) for d in (-1, 0, 1)] if key in part else []
