@@ -199,6 +199,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             (void)head_host_is_loopback(facts.host);
             (void)head_host_is_known(facts.host, NULL);
             (void)head_is_cross_site(&facts, false);
+            judge_precondition(&head);
             if (facts.content_type)
                 (void)head_media_type_is(facts.content_type, "application/json");
             if (target_is_good && head_is_contiguous(&head, length) && !has_lost_nul(data, length))
