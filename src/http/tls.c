@@ -72,16 +72,33 @@ static int file_read(const char *path, bool is_secret, uint32_t owner, char **re
     return 0;
 }
 
+/* Beforehand, for what takes certificate and key together loses memory over a certificate that is none (GnuTLS 3.7). */
+static int check_certificate(const char *path, gnutls_datum_t *text, struct err *ret_err)
+{
+    gnutls_x509_crt_t *chain = NULL;
+    unsigned count = 0;
+    int result = gnutls_x509_crt_list_import2(&chain, &count, text, GNUTLS_X509_FMT_PEM, 0);
+    if (result < 0)
+        return err_set(ret_err, -EINVAL, ERR_INTERNAL, "", "the certificate %s cannot be used: %s", path,
+                       gnutls_strerror(result));
+    for (unsigned i = 0; i < count; i++)
+        gnutls_x509_crt_deinit(chain[i]);
+    gnutls_free(chain);
+    return 0;
+}
+
 /* What the library would only log: whether the files are what they should be, and go together. */
 static int check(const struct http_tls *tls, const struct http_tls_files *files, struct err *ret_err)
 {
     gnutls_certificate_credentials_t credentials;
     gnutls_datum_t certificate = {(unsigned char *)tls->certificate, (unsigned)strlen(tls->certificate)};
     gnutls_datum_t key = {(unsigned char *)tls->key, (unsigned)tls->key_length};
+    int error = check_certificate(files->certificate, &certificate, ret_err);
+    if (error)
+        return error;
     if (gnutls_certificate_allocate_credentials(&credentials))
         return err_no_memory(ret_err);
-    int error = 0,
-        result = gnutls_certificate_set_x509_key_mem2(credentials, &certificate, &key, GNUTLS_X509_FMT_PEM, NULL, 0);
+    int result = gnutls_certificate_set_x509_key_mem2(credentials, &certificate, &key, GNUTLS_X509_FMT_PEM, NULL, 0);
     if (result < 0)
         error = err_set(ret_err, -EINVAL, ERR_INTERNAL, "", "the certificate %s and the key %s cannot be used: %s",
                         files->certificate, files->key, gnutls_strerror(result));
