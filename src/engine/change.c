@@ -3,7 +3,7 @@
  * One change, from the request to its answer: whether it may be made at all, which devices it is about and what they
  * shall be. How that comes to pass, and how nothing of it does where it fails, is the transaction's business.
  */
-#include "transaction.h"
+#include "handover.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -131,6 +131,21 @@ static int single_edit(struct change *change, const struct tracked *current, str
     return r;
 }
 
+static int adopt_collect(struct change *change, struct transaction *t, const struct tracked *current,
+                         enum change_outcome *ret_outcome)
+{
+    struct err err;
+    int r;
+
+    if (current)
+        return refuse(change, -EEXIST, ERR_ALREADY_EXISTS, "", "the device is managed already");
+    r = precondition_check(&change->precondition, NULL, &err);
+    if (r < 0)
+        return refuse_err(change, r, &err);
+    *ret_outcome = OUTCOME_CREATED;
+    return handover_collect(change, t);
+}
+
 static int single_collect(struct change *change, struct transaction *t, enum change_outcome *ret_outcome)
 {
     struct engine *engine = t->engine;
@@ -145,6 +160,8 @@ static int single_collect(struct change *change, struct transaction *t, enum cha
         (void)text_copy(change->name, sizeof(change->name), change->device->name);
     if (engine_find(engine, change->name, &place))
         current = engine->devices[place];
+    if (change->kind == CHANGE_DEVICE_ADOPT)
+        return adopt_collect(change, t, current, ret_outcome);
     r = single_edit(change, current, &edit);
     if (r < 0)
         return r;
@@ -156,6 +173,7 @@ static int single_collect(struct change *change, struct transaction *t, enum cha
     if (transaction_add(t, current, next, &part) < 0)
         return refuse_no_memory(change);
     part->writes = edit.outcome != OUTCOME_UNCHANGED;
+    part->releases = change->kind == CHANGE_DEVICE_RELEASE;
     t->numbered = change->kind == CHANGE_DEVICE_CREATE;
     *ret_outcome = edit.outcome;
     return 0;
@@ -276,7 +294,7 @@ static int change_run(struct engine *engine, struct change *change, struct trans
                       enum change_outcome *ret_outcome)
 {
     bool applied;
-    int r = file_is_applied(engine, change, &applied);
+    int r = change->errors.count > 0 ? -EINVAL : file_is_applied(engine, change, &applied);
 
     *ret_outcome = OUTCOME_UNCHANGED;
     if (r < 0 || applied)
@@ -287,6 +305,17 @@ static int change_run(struct engine *engine, struct change *change, struct trans
     if (r < 0 || (t->count == 0 && !t->ends_pending && !t->file))
         return r;
     return transaction_run(t);
+}
+
+/* It is told, but not where whoever submitted it tries again by itself. */
+static void file_failed(struct engine *engine, const struct change *change)
+{
+    const struct err *first = &change->errors.items[0];
+
+    if (first->code == ERR_NETD_UNAVAILABLE || first->code == ERR_CONFIRMATION_PENDING)
+        return;
+    journal_stage(engine, EVENT_FILE_FAILED, "", "%s: %s%s%s", change->file, first->pointer,
+                  first->pointer[0] ? ": " : "", first->message);
 }
 
 void engine_change(struct engine *engine, struct change *change)
@@ -306,15 +335,14 @@ void engine_change(struct engine *engine, struct change *change)
     int r;
 
     change->outcome = OUTCOME_FAILED;
-    change->errors.count = 0;
+    if (!t.file)
+        change->errors.count = 0;
     change->after = NULL;
     change->differences = NULL;
     memset(&change->plan, 0, sizeof(change->plan));
     r = change_run(engine, change, &t, &outcome);
-    if (r < 0 && t.file && !change->dry_run) {
-        journal_stage(engine, EVENT_FILE_FAILED, "", "%s: %s %s", change->file, change->errors.items[0].pointer,
-                      change->errors.items[0].message);
-    }
+    if (r < 0 && t.file && !change->dry_run)
+        file_failed(engine, change);
     engine_publish_if_dirty(engine);
     if (r == 0) {
         change->outcome = outcome;

@@ -4,7 +4,7 @@
  * newest snapshot, copy events, and read counters. Everything else happens on the engine's thread, one thing after the
  * other.
  */
-#include "state.h"
+#include "handover.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -199,7 +199,7 @@ static void engine_free(struct engine *engine)
     for (size_t i = 0; i < engine->device_count; i++)
         tracked_free(engine->devices[i]);
     for (size_t i = 0; i < engine->ghost_count; i++)
-        document_release(engine->ghosts[i].tried);
+        ghost_done(&engine->ghosts[i]);
     free(engine->devices);
     free(engine->ghosts);
     pending_free(engine->pending);
@@ -240,7 +240,7 @@ static int engine_load(struct engine *engine, struct stored_device *stored, size
 static int engine_load_attempt(struct engine *engine, struct stored_device *attempt, struct err *ret_err)
 {
     void *ghosts = engine->ghosts;
-    struct document *tried = document_new(attempt->device);
+    struct document *tried = document_new(attempt->device), *found = NULL;
 
     attempt->device = NULL;
     if (!tried)
@@ -248,15 +248,20 @@ static int engine_load_attempt(struct engine *engine, struct stored_device *atte
     for (size_t i = 0; i < engine->device_count; i++) {
         if (uuid_equal(&engine->devices[i]->view.stored.uuid, &attempt->uuid)) {
             engine->devices[i]->tried = tried;
+            engine->devices[i]->adopts = attempt->adopts;
             return 0;
         }
     }
-    if (array_grow(&ghosts, &engine->ghost_capacity, engine->ghost_count, sizeof(*engine->ghosts)) < 0) {
+    if (attempt->adopts)
+        found = handover_found(tried->device);
+    if ((attempt->adopts && !found) ||
+        array_grow(&ghosts, &engine->ghost_capacity, engine->ghost_count, sizeof(*engine->ghosts)) < 0) {
         document_release(tried);
+        document_release(found);
         return err_no_memory(ret_err);
     }
     engine->ghosts = ghosts;
-    engine->ghosts[engine->ghost_count++] = (struct ghost){.uuid = attempt->uuid, .tried = tried, .releases = attempt->adopts};
+    engine->ghosts[engine->ghost_count++] = (struct ghost){.uuid = attempt->uuid, .tried = tried, .found = found};
     return 0;
 }
 

@@ -9,7 +9,7 @@
  * At the deadline it is undone like any change: atomically. While netd is away that is tried again each second; where
  * the kernel refuses, the documents go back all the same, and the resync does what it can.
  */
-#include "transaction.h"
+#include "handover.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -44,13 +44,17 @@ static int pending_add(struct pending *pending, const struct part *part)
     struct pending_device *device = &pending->stored.devices[pending->stored.device_count++];
 
     (void)text_copy(device->name, sizeof(device->name), part_name(part));
-    if (!part->current) {
+    if (part->current)
+        device->before = part->current->view.stored;
+    else
         device->before = (struct stored_device){.uuid = part->uuid, .generation = 1};
-        return 0;
+    device->before.adopts = part->adopts || part->releases;
+    device->before.device = NULL;
+    if (part->current || part->found) {
+        device->before.device = device_copy(part->current ? part->current->document->device : part->found->device);
+        return device->before.device ? 0 : -ENOMEM;
     }
-    device->before = part->current->view.stored;
-    device->before.device = device_copy(part->current->document->device);
-    return device->before.device ? 0 : -ENOMEM;
+    return 0;
 }
 
 struct pending *pending_new(const struct transaction *t)
@@ -101,23 +105,29 @@ static int part_restore(struct transaction *t, const struct pending_device *was)
 {
     struct engine *engine = t->engine;
     struct tracked *current = NULL;
-    struct document *next = NULL;
+    struct document *document = NULL;
     struct part *part;
+    bool goes_back;
     size_t place;
 
     if (engine_find(engine, was->name, &place))
         current = engine->devices[place];
-    if (was->before.device) {
-        next = document_new(device_copy(was->before.device));
-        if (!next)
-            return -ENOMEM;
-    } else if (!current) {
+    if (!was->before.device && !current)
         return 0;
+    if (was->before.device) {
+        document = document_new(device_copy(was->before.device));
+        if (!document)
+            return -ENOMEM;
     }
-    if (transaction_add(t, current, next, &part) < 0)
+    goes_back = was->before.adopts && current; /* it was taken over */
+    if (transaction_add(t, current, goes_back ? NULL : document, &part) < 0)
         return -ENOMEM;
     part->writes = true;
-    if (!next)
+    part->releases = goes_back;
+    part->adopts = was->before.adopts && !current; /* it was let go */
+    if (was->before.adopts)
+        part->found = goes_back ? document : document_share(document);
+    if (!part->next)
         return 0;
     part->uuid = was->before.uuid;
     part->generation = was->before.generation + 1;
@@ -216,6 +226,17 @@ static int event_tell(struct store *store, enum event_type type, const char *dev
     return store_event_put(store, &event, ret_err);
 }
 
+/* It was taken over, and goes back; or it was let go, and is taken over again. */
+static int stored_hand_over(struct store *store, const struct stored_device *was, const struct stored_device *current,
+                            struct err *ret_err)
+{
+    CLEANUP(device_done) struct device *merged = NULL;
+
+    if (current && handover_merge(was->device, current->device, &merged) < 0)
+        return err_no_memory(ret_err);
+    return store_attempt_put(store, &was->uuid, merged ? merged : was->device, true, ret_err);
+}
+
 /* One device, in the store only. What is in the kernel is left word of, as of a change that was broken off. */
 static int stored_revert(struct store *store, const struct pending_device *was, const struct stored_device *current,
                          struct difference *ret_difference, struct err *ret_err)
@@ -225,15 +246,18 @@ static int stored_revert(struct store *store, const struct pending_device *was, 
     int r = 0;
 
     *ret_difference = (struct difference){
-        .action = !current      ? DIFFERENCE_CREATED
+        .action = next.adopts   ? (current ? DIFFERENCE_RELEASED : DIFFERENCE_ADOPTED)
+                  : !current    ? DIFFERENCE_CREATED
                   : next.device ? DIFFERENCE_CHANGED
                                 : DIFFERENCE_DELETED,
         .before = current ? current->device : NULL,
-        .after = next.device,
+        .after = next.adopts && current ? NULL : next.device,
     };
-    if (current)
+    if (next.adopts)
+        r = stored_hand_over(store, &next, current, ret_err);
+    else if (current)
         r = store_attempt_put(store, &current->uuid, current->device, false, ret_err);
-    if (r == 0 && !next.device) {
+    if (r == 0 && !ret_difference->after) {
         r = store_device_delete(store, was->name, ret_err);
         return r < 0 ? r : event_tell(store, EVENT_DEVICE_DELETED, was->name, "", ret_err);
     }

@@ -48,10 +48,18 @@ struct converge_item ghost_item(const struct ghost *ghost)
                 .uuid = ghost->uuid,
                 .name = ghost->tried->device->name,
                 .netns = ghost->tried->device->netns,
+                .now = ghost->found ? ghost->found->device : NULL,
                 .before = ghost->tried->device,
-                .releases = ghost->releases,
+                .releases = ghost->found != NULL,
             },
     };
+}
+
+void ghost_done(struct ghost *ghost)
+{
+    document_release(ghost->tried);
+    document_release(ghost->found);
+    memset(ghost, 0, sizeof(*ghost));
 }
 
 /* Where this fails, the row says after the next start what is no longer so, and one look finds nothing to do. */
@@ -75,7 +83,7 @@ static void tried_drop(struct engine *engine, struct tracked *tracked)
 static void ghost_drop(struct engine *engine, size_t place)
 {
     engine_forget_attempt(engine, &engine->ghosts[place].uuid);
-    document_release(engine->ghosts[place].tried);
+    ghost_done(&engine->ghosts[place]);
     engine->ghosts[place] = engine->ghosts[--engine->ghost_count];
 }
 
@@ -218,6 +226,8 @@ static void tracked_finish(struct engine *engine, struct tracked *tracked, const
         tracked->adopts = false;
         tried_drop(engine, tracked);
     } else if (item->error < 0 && !item->held) {
+        if (item->err.code == ERR_NOT_FOUND)
+            tracked->adopts = false; /* it is not there at all: next time it is made */
         engine_back_off(engine, tracked);
         if (!was_failed)
             log_warning("%s: %s", tracked_name(tracked), item->err.message);

@@ -42,8 +42,15 @@ static void part_remember(struct engine *engine, struct part *part)
         document_release(part->current->tried);
         part->current->tried = document_share(part->tried);
     } else if (part->next) {
-        engine->ghosts[engine->ghost_count++] =
-            (struct ghost){.uuid = part->uuid, .tried = document_share(part->tried), .releases = part->adopts};
+        engine->ghosts[engine->ghost_count++] = (struct ghost){
+            .uuid = part->uuid,
+            .tried = document_share(part->tried),
+            .found = part->found ? document_share(part->found) : NULL,
+        };
+    } else if (part->releases) {
+        document_release(part->current->tried);
+        part->current->tried = document_share(part->current->document);
+        part->current->adopts = true;
     } /* else the document of before says all there is to know */
     part->remembered = true;
     engine_resync_by(engine, clock_monotonic_ns() + RETRY_FIRST_NS);
@@ -65,7 +72,7 @@ static struct converge_item part_way_back(const struct part *part, const struct 
                 .uuid = part->uuid,
                 .name = next->name,
                 .netns = next->netns,
-                .now = current,
+                .now = part->adopts ? part->found->device : current,
                 .before = ret_tried,
                 .adopts = part->releases,
                 .releases = part->adopts,

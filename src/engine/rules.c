@@ -4,7 +4,7 @@
  * rules about them must hold for the configuration as it would be, whichever of its devices a transaction is about. What
  * one device gives up, another may take in the same breath: such a route stays where it is.
  */
-#include "transaction.h"
+#include "handover.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -182,6 +182,15 @@ static struct document *document_without(struct document *document, const struct
     return document_new(less);
 }
 
+/* Of a device that is taken over, or goes back. */
+static struct document *document_found(const struct part *part)
+{
+    const struct device *ours = part->next ? part->next->device : part->current->document->device;
+    struct device *merged;
+
+    return handover_merge(part->found->device, ours, &merged) < 0 ? NULL : document_new(merged);
+}
+
 int transaction_check_hands(struct transaction *t)
 {
     CLEANUP(claims_done) struct claims before = {0};
@@ -191,12 +200,14 @@ int transaction_check_hands(struct transaction *t)
     for (size_t i = 0; complete && i < t->count; i++) {
         struct part *part = &t->parts[i];
 
-        if (part->next)
+        if (part->found)
+            part->tried = document_found(part);
+        else if (part->next)
             part->tried = document_without(part->next, &before);
         if (part->current)
             part->before =
                 document_without(part->current->tried ? part->current->tried : part->current->document, &after);
-        complete = (part->tried || !part->next) && (part->before || !part->current);
+        complete = (part->tried || !(part->next || part->found)) && (part->before || !part->current);
     }
     if (!complete) {
         struct err err;

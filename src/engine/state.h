@@ -88,10 +88,11 @@ void contest_reason(const struct tracked *tracked, struct err *ret_reason);
 struct ghost {
     struct uuid uuid;
     struct document *tried;
-    bool releases; /* it was to be taken over: it loses our mark, and stays */
+    struct document *found; /* it was to be taken over: what it is to be again, without our mark. Else NULL */
 };
 /* The item that undoes it. Borrows. */
 struct converge_item ghost_item(const struct ghost *ghost);
+void ghost_done(struct ghost *ghost);
 
 /* ---- snapshots and events ---------------------------------------------------------------------------------------- */
 

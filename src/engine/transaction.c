@@ -18,6 +18,7 @@ void transaction_done(struct transaction *t)
         document_release(t->parts[i].next);
         document_release(t->parts[i].before);
         document_release(t->parts[i].tried);
+        document_release(t->parts[i].found);
         tracked_free(t->parts[i].candidate);
     }
     free(t->parts);
@@ -151,6 +152,7 @@ static struct converge_item part_item(const struct part *part)
     const struct tracked *current = part->current;
     const struct device *now = part->next ? part->next->device : NULL;
     const struct device *was = current ? current->document->device : NULL;
+    const struct device *found = part->found ? part->found->device : NULL;
 
     return (struct converge_item){
         .wanted =
@@ -158,7 +160,7 @@ static struct converge_item part_item(const struct part *part)
                 .uuid = part->uuid,
                 .name = now ? now->name : was->name,
                 .netns = was ? was->netns : now->netns,
-                .now = now,
+                .now = now ? now : found,
                 .before = part->before ? part->before->device : NULL,
                 .takes_unmarked = true,
                 .adopts = part->adopts,
@@ -241,8 +243,9 @@ static struct tracked *part_candidate(const struct transaction *t, const struct 
         candidate->view.stored.generation = part->generation;
     if (part->created_ns)
         candidate->view.stored.created_ns = part->created_ns;
-    if (t->forced && part->current)
-        candidate->tried = document_share(part->current->document);
+    if (t->forced && (part->current || part->adopts))
+        candidate->tried = document_share(part->current ? part->current->document : part->tried);
+    candidate->adopts = t->forced && part->adopts;
     return candidate;
 }
 
@@ -417,6 +420,8 @@ static int part_store(const struct transaction *t, const struct part *part, stru
         r = store_device_delete(store, tracked_name(part->current), ret_err);
     if (r < 0)
         return r;
+    if (t->forced && part->found)
+        return store_attempt_put(store, &part->uuid, part->tried->device, true, ret_err);
     if (t->forced && part->current)
         return store_attempt_put(store, &part->uuid, part->current->document->device, false, ret_err);
     return store_attempt_delete(store, &part->uuid, ret_err);
@@ -557,12 +562,15 @@ static void transaction_leave_ghosts(struct transaction *t)
 
             if (!uuid_equal(&ghost->uuid, &part->uuid))
                 continue;
-            document_release(ghost->tried); /* it has a document again, or is said again below */
+            ghost_done(ghost); /* it has a document again, or is said again below */
             *ghost = engine->ghosts[--engine->ghost_count];
         }
         if (part->writes && !part->next)
-            engine->ghosts[engine->ghost_count++] =
-                (struct ghost){.uuid = part->uuid, .tried = document_share(part->current->document)};
+            engine->ghosts[engine->ghost_count++] = (struct ghost){
+                .uuid = part->uuid,
+                .tried = document_share(part->found ? part->tried : part->current->document),
+                .found = part->found ? document_share(part->found) : NULL,
+            };
     }
     engine_resync_by(engine, clock_monotonic_ns());
 }

@@ -15,6 +15,7 @@ struct part {
     struct tracked *candidate;       /* owned until the commit; NULL: the device goes, or its document stays as it is */
     struct document *before, *tried; /* each one reference: what the way there, and the way back, has to take away from.
                                         As `current` and `next`, but for what changes hands; NULL where those are */
+    struct document *found; /* one reference: as the device was, and will be where it goes back, without our mark */
     struct uuid uuid;
     uint64_t generation; /* what the candidate gets; 0: the next one */
     int64_t created_ns;  /* 0: as it is, or now */

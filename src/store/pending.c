@@ -29,6 +29,7 @@ static int pending_device_put(struct store *store, const struct pending_device *
     query_bind_int(&query, before->created_ns);
     query_bind_int(&query, before->changed_ns);
     query_bind_text(&query, document);
+    query_bind_int(&query, before->adopts);
     return query_run(&query, ret_err);
 }
 
