@@ -106,6 +106,17 @@ def test_unix(host, operation, peer):
     judge(call_of(operation).send(connection), PEERS[peer], operation, 403)
 
 
+def test_socket_s_group_lets_in_and_the_admin_group_makes_more(host):
+    """With the socket's own mode: the admin group alone does not reach it."""
+    def connection(*groups):
+        return door.UserConnection(host.socket, door.STRANGER, door.STRANGER, groups)
+    door.ask(connection(USER), "GET", "/v1/tokens").problem(403, "forbidden")
+    door.ask(connection(USER, door.ADMIN_GROUP), "GET", "/v1/tokens").expect(200)
+    for groups in ([], [door.ADMIN_GROUP]):
+        with pytest.raises(PermissionError):
+            connection(*groups).connect()
+
+
 def test_a_token_is_worth_nothing_on_the_unix_socket(host):
     """There the kernel says who it is, and nothing that a client says makes it more, or less."""
     with door.open_socket(host):
