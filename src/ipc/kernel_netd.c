@@ -42,8 +42,7 @@ struct kernel_netd {
     struct ipc_client events;
     struct net_ns *own_ns;
     int own_events;
-    int names; /* hears of network namespaces being named (inotify); the directory may come later */
-    bool names_watched;
+    int names;                 /* hears of network namespaces being named (inotify); the directory may come later */
     struct netns_cache spaces; /* the engine thread's */
 
     pthread_mutex_t stats_lock; /* guards the rest */
@@ -79,12 +78,12 @@ static void disconnect(struct kernel_netd *netd)
     timer_arm(netd, true);
 }
 
-/* No netlink event tells of a namespace that is not there yet. */
+/* No netlink event tells of a namespace that is not there yet. Asked for again and again, it is one watch; where the
+ * directory is another one by now, that is watched, too. */
 static void names_watch(struct kernel_netd *netd)
 {
-    if (netd->names >= 0 && !netd->names_watched)
-        netd->names_watched =
-            inotify_add_watch(netd->names, "/run/netns", IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) >= 0;
+    if (netd->names >= 0)
+        (void)inotify_add_watch(netd->names, "/run/netns", IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_ONLYDIR);
 }
 
 static bool names_drain(struct kernel_netd *netd)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the engine does by itself: starting, drift, workers, events, and with many threads at its door. */
+#include "engine/state.h"
 #include "engine_bench.h"
 
 /* ---- starting ---------------------------------------------------------------------------------------------------- */
@@ -154,6 +155,130 @@ static void test_drift_reported(void **state)
     assert_int_equal(put(bench, document), OUTCOME_UNCHANGED); /* asked for, it is repaired */
     assert_int_equal(bench_applied(bench), applied + 1);
     wait_for(bench, "tun0", is_ready);
+}
+
+static bool is_contested(const struct snapshot *snapshot, const struct snapshot_device *device)
+{
+    return is_in_conflict(snapshot, device) && device->reason.code == ERR_CONTESTED;
+}
+
+/* Somebody undoes each repair: after the third the device is only looked at, and says what for. */
+static void test_contested(void **state)
+{
+    struct bench *bench = *state;
+    const struct snapshot *snapshot;
+    size_t applied;
+
+    assert_int_equal(put(bench, full), OUTCOME_CREATED);
+    wait_for(bench, "tun0", is_ready);
+    CLEANUP(text_done) char *then = bench_kernel_text(bench);
+    for (int again = 0; again < 2; again++) {
+        for (int i = 0; i < 3; i++) {
+            link_of(bench_lock(bench), "tun0")->mtu = 600 + (uint32_t)i;
+            bench_event(bench);
+            bench_unlock(bench);
+            wait_for_kernel(bench, then);
+            wait_for(bench, "tun0", is_ready);
+            poll(NULL, 0, 100); /* our own repair is an event, too */
+        }
+        applied = bench_applied(bench);
+        link_of(bench_lock(bench), "tun0")->mtu = 700;
+        bench_event(bench);
+        bench_unlock(bench);
+        wait_for(bench, "tun0", is_contested);
+        snapshot = engine_snapshot(bench->engine);
+        assert_string_equal(snapshot->devices[0].reason.operation, "link_set");
+        assert_string_equal(snapshot->devices[0].reason.pointer, "/mtu");
+        assert_int_equal(snapshot->devices[0].deviation_count, 1);
+        assert_string_equal(snapshot->devices[0].deviations[0].pointer, "/mtu");
+        assert_string_equal(snapshot->devices[0].deviations[0].found, "700");
+        snapshot_release(snapshot);
+        link_of(bench_lock(bench), "tun0")->mtu = 701;
+        bench_event(bench);
+        bench_unlock(bench);
+        poll(NULL, 0, 200);
+        assert_int_equal(bench_applied(bench), applied);
+        /* whoever asks for it gets it, and the count begins anew; and so it does where the other one gives in */
+        if (again) {
+            link_of(bench_lock(bench), "tun0")->mtu = 1400;
+            bench_event(bench);
+            bench_unlock(bench);
+        } else {
+            assert_int_equal(put(bench, full), OUTCOME_UNCHANGED);
+        }
+        wait_for(bench, "tun0", is_ready);
+        wait_for_kernel(bench, then);
+        snapshot = engine_snapshot(bench->engine);
+        assert_int_equal(snapshot->devices[0].deviation_count, 0);
+        assert_null(snapshot->devices[0].deviations);
+        snapshot_release(snapshot);
+    }
+}
+
+/* When a contested device is looked at only, and when it is tried again. */
+static void test_contest_times(void **state)
+{
+    struct device *device = device_of("{'name':'tun0','kind':'tun'}");
+    struct uuid uuid = uuid_of(1);
+    struct tracked *tracked = tracked_new(&uuid, document_new(device), 1, 0, 0);
+    struct converge_item item = {.mended = STEP_ROUTE_ADD, .mended_pointer = "/routes/3"};
+    struct err reason = {0};
+    const int64_t second = NSEC_PER_SEC;
+
+    (void)state;
+    assert_non_null(tracked);
+    assert_false(contest_holds(tracked, 1 * second));
+    contest_repaired(tracked, &item, 100 * second);
+    contest_repaired(tracked, &item, 130 * second);
+    assert_false(contest_holds(tracked, 131 * second));
+    contest_repaired(tracked, &item, 161 * second); /* the first is out of the minute */
+    assert_false(contest_holds(tracked, 162 * second));
+    contest_repaired(tracked, &item, 170 * second);
+    assert_true(contest_holds(tracked, 171 * second));
+    assert_false(contest_holds(tracked, 190 * second)); /* so far apart it is no fight */
+    contest_begin(tracked, 171 * second);
+    assert_true(contest_holds(tracked, 200 * second));
+    assert_int_equal(contest_due_ns(tracked), 231 * second);
+    tracked->deviated_ns = 200 * second; /* the other one goes on */
+    assert_true(contest_holds(tracked, 231 * second));
+    assert_false(contest_holds(tracked, 260 * second));
+    contest_reason(tracked, &reason);
+    assert_int_equal(reason.code, ERR_CONTESTED);
+    assert_string_equal(reason.operation, "route_add");
+    assert_string_equal(reason.pointer, "/routes/3");
+    contest_end(tracked);
+    assert_false(contest_holds(tracked, 201 * second));
+    tracked_free(tracked);
+}
+
+/* A device that failed for want of its bridge does not wait for its next try once the bridge is there. */
+static void test_cause_is_gone(void **state)
+{
+    static const struct observed_link br0 = {.name = "br0", .ifindex = 77, .kind = OBSERVED_OTHER};
+    struct bench *bench = *state;
+    struct kernel_fake *fake = bench_lock(bench);
+    void *links = fake->state.links;
+
+    assert_int_equal(array_grow(&links, &fake->state.link_capacity, fake->state.link_count, sizeof(br0)), 0);
+    fake->state.links = links;
+    fake->state.links[fake->state.link_count++] = br0;
+    bench_unlock(bench);
+    assert_int_equal(put(bench, "{'name':'tap0','kind':'tap','master':'br0'}"), OUTCOME_CREATED);
+    wait_for(bench, "tap0", is_ready);
+    fake = bench_lock(bench);
+    memcpy(link_of(fake, "br0")->name, "brX", 4);
+    link_of(fake, "tap0")->master[0] = '\0';
+    bench_event(bench);
+    bench_unlock(bench);
+    wait_for(bench, "tap0", is_failed);
+    poll(NULL, 0, 2500); /* the next tries are two and four seconds away by now */
+    fake = bench_lock(bench);
+    memcpy(link_of(fake, "brX")->name, "br0", 4);
+    bench_event(bench);
+    int64_t then_ns = clock_monotonic_ns();
+    bench_unlock(bench);
+    wait_for(bench, "tap0", is_ready);
+    assert_true(clock_monotonic_ns() - then_ns < NSEC_PER_SEC);
 }
 
 static void test_failure_is_retried(void **state)
@@ -459,6 +584,7 @@ static void test_stop_refuses_what_waits(void **state)
             snapshot_release(changes[i]->after);
         }
         device_free(changes[i]->device);
+        free(changes[i]->differences);
         free(changes[i]);
     }
     sem_destroy(&finished);
@@ -477,6 +603,9 @@ int main(void)
         TEST_ON_BENCH(test_start_without_netd),
         TEST_ON_BENCH(test_drift_repaired),
         TEST_ON_BENCH(test_drift_reported),
+        TEST_ON_BENCH(test_contested),
+        cmocka_unit_test(test_contest_times),
+        TEST_ON_BENCH(test_cause_is_gone),
         TEST_ON_BENCH(test_failure_is_retried),
         TEST_ON_BENCH(test_name_taken),
         TEST_ON_BENCH(test_worker_states),
