@@ -173,7 +173,9 @@ struct change {
     size_t text_length;
     struct device_set config; /* owned by the change; the engine may take devices out of it */
     struct token token;
-    char file[STARTUP_FILE_NAME_SIZE]; /* "": none; else the start-up file that this is, … */
+    /* "": none; else the start-up file that this is, … One that comes with `errors` could not be read: it fails with them,
+     * and is told like any other. */
+    char file[STARTUP_FILE_NAME_SIZE];
     uint8_t file_digest[32];           /* … and its content */
     uint64_t audit_after;
     size_t audit_most;

@@ -137,6 +137,7 @@ static struct attempt *attempt_new(struct conf_dir *dir, const char *name)
     return attempt;
 }
 
+/* What is wrong with the file itself goes to the engine as well, for it writes the event. */
 static void attempt_fill(struct attempt *attempt, int directory_fd, const char *name)
 {
     struct conf_file file = {0};
@@ -192,8 +193,7 @@ static bool file_try(struct conf_dir *dir, int directory_fd, const char *name)
     attempt_fill(attempt, directory_fd, name);
     struct change *change = &attempt->change;
     size_t devices = change->config.count, absent = change->config.absent_count;
-    if (!change->errors.count)
-        attempt_carry_out(attempt);
+    attempt_carry_out(attempt);
 
     bool put_off = is_put_off(change);
     if (change->outcome == OUTCOME_UNCHANGED)
