@@ -71,6 +71,12 @@ const char *part_name(const struct part *part);
 /* Adds the fault of one device (NULL: of none), its pointer into the request. Returns `error`. */
 int transaction_fail(const struct transaction *transaction, const struct part *part, int error, const struct err *err);
 
+/* The part whose item has an error. NULL: none. */
+const struct part *transaction_culprit(const struct transaction *transaction);
+
+/* commit.c: all of it, in the store and in the kernel, or nothing. */
+int transaction_carry_out(struct transaction *transaction);
+
 /* pending.c: the devices as they are before this transaction, to be put back unless it is confirmed. NULL: no memory. */
 struct pending *pending_new(const struct transaction *transaction);
 /* The parts that undo what waits. There must be something that waits. */
