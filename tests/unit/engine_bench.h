@@ -260,6 +260,7 @@ static inline char *bench_store_text(struct bench *bench)
     sqlite3 *db;
 
     assert_int_equal(sqlite3_open(bench->path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 5000);
     assert_int_equal(sqlite3_prepare_v2(db, "SELECT name || uuid || generation || document FROM device ORDER BY name",
                                         -1, &rows, NULL),
                      SQLITE_OK);
