@@ -16,13 +16,14 @@ CREATE TABLE event (
 
 -- Who asked for what, written in the transaction that did it. `changes` is a JSON array without secrets.
 CREATE TABLE audit (
-    sequence  INTEGER NOT NULL PRIMARY KEY CHECK (sequence >= 1),
-    time_ns   INTEGER NOT NULL,
-    actor     TEXT    NOT NULL,
-    address   TEXT    NOT NULL,
-    operation TEXT    NOT NULL,
-    bytes     INTEGER NOT NULL CHECK (bytes >= 0), -- of `changes`
-    changes   TEXT    NOT NULL CHECK (changes GLOB '[[]*]')
+    sequence     INTEGER NOT NULL PRIMARY KEY CHECK (sequence >= 1),
+    time_ns      INTEGER NOT NULL,
+    actor        TEXT    NOT NULL,
+    address      TEXT    NOT NULL,
+    operation    TEXT    NOT NULL,
+    bytes        INTEGER NOT NULL CHECK (bytes >= 0),        -- of `changes`
+    bytes_before INTEGER NOT NULL CHECK (bytes_before >= 0), -- of all entries before it, also of those that are gone
+    changes      TEXT    NOT NULL CHECK (changes GLOB '[[]*]')
 ) STRICT;
 
 CREATE TABLE token (

@@ -3,6 +3,7 @@
 #include "database.h"
 
 #define YOUNG(table)  "(SELECT sequence FROM " table " WHERE time_ns >= ?2 ORDER BY sequence LIMIT 1)"
+#define AUDIT_BYTES   "(SELECT bytes_before + bytes FROM audit ORDER BY sequence DESC LIMIT 1)" /* ever */
 #define NEWEST(table) "(SELECT max(sequence) FROM " table ")"
 
 static const char *const statement_text[] = {
@@ -33,14 +34,15 @@ static const char *const statement_text[] = {
     [STATEMENT_EVENTS_TRIM] = "DELETE FROM event WHERE sequence <= max(?1, coalesce(" YOUNG("event") " - 1, " NEWEST(
         "event") ")) AND sequence < " NEWEST("event"),
 
-    [STATEMENT_AUDIT_PUT] = "INSERT INTO audit (sequence, time_ns, actor, address, operation, bytes, changes)"
-                            " VALUES (coalesce(" NEWEST("audit") ", 0) + 1, ?1, ?2, ?3, ?4, ?5, ?6)",
+    [STATEMENT_AUDIT_PUT] = "INSERT INTO audit (sequence, time_ns, actor, address, operation, bytes, bytes_before,"
+                            " changes) VALUES (coalesce(" NEWEST("audit") ", 0) + 1, ?1, ?2, ?3, ?4, ?5,"
+                                                                          " coalesce(" AUDIT_BYTES ", 0), ?6)",
     [STATEMENT_AUDIT] = "SELECT sequence, time_ns, actor, address, operation, changes FROM audit WHERE sequence > ?1"
                         " ORDER BY sequence LIMIT ?2",
     [STATEMENT_AUDIT_TRIM] =
         "DELETE FROM audit WHERE sequence <= max(" NEWEST("audit") " - ?1, coalesce(" YOUNG("audit") " - 1, " NEWEST(
-            "audit") "), coalesce((SELECT max(sequence) FROM (SELECT sequence, sum(bytes) OVER (ORDER BY sequence DESC)"
-                     " AS total FROM audit) WHERE total > ?3), 0)) AND sequence < " NEWEST("audit"),
+            "audit") "), coalesce((SELECT sequence FROM audit WHERE bytes_before >= " AUDIT_BYTES " - ?3"
+                     " ORDER BY sequence LIMIT 1) - 1, " NEWEST("audit") ")) AND sequence < " NEWEST("audit"),
 
     [STATEMENT_TOKEN_ADD] = "INSERT INTO token (name, kind, role, selector, created_ns, expires_ns, digest)"
                             " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
