@@ -3,6 +3,7 @@
  * A request's head, cut up as leniently as libmicrohttpd 0.9 does it, and then judged by us. What we accept, a strict
  * reader must read in the same way: the test has one of its own, which looks at the untouched bytes.
  */
+#include "http/auth.h"
 #include "http/head.h"
 #include "http/precondition.h"
 #include "http/route_table.h"
@@ -180,6 +181,17 @@ static void judge_precondition(const struct head *head)
     }
 }
 
+/* What is taken for a token stands inside of the field: it is wiped there. */
+static void judge_authorization(const struct head_field *field)
+{
+    const char *token;
+    size_t length;
+    if (!auth_bearer(field, &token, &length))
+        return;
+    MUST(token > field->value && token + length <= field->value + field->value_length);
+    MUST(!length || (*token != ' ' && token[length - 1] != ' '));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *bytes = malloc(size + 1), *elsewhere = malloc(2 * size * (HEAD_FIELDS_MAX + 1) + 1);
@@ -198,6 +210,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             MUST(facts.host && (facts.has_body || facts.body_length == 0));
             (void)head_host_is_loopback(facts.host);
             (void)head_host_is_known(facts.host, NULL);
+            judge_authorization(facts.authorization);
             (void)head_is_cross_site(&facts, false);
             judge_precondition(&head);
             if (facts.content_type)
