@@ -245,3 +245,20 @@ def test_reverts_after_a_crash(host):
     host.ready()
     assert host.get(TUN0)["mtu"] == 1400 and pending(host) is None
     until(lambda: host.namespace.link("tun0")["mtu"] == 1400, 5, "the mtu of before")
+
+
+def test_reverts_after_a_power_cut(net, host):
+    """The machine goes down while the change waits, and comes up before the deadline: it still waits, and still reverts."""
+    host.device("tun0", kind="tun", addresses=["192.168.3.11/24"])
+    config = host.api("GET", "/v1/config").body
+    wanted = {"devices": [{"name": "tun1", "kind": "tun"}]}
+    by = host.api("PUT", "/v1/config?confirm_s=8", wanted).expect(200).headers["tunwright-confirm-by"]
+    host.reboot(net.namespace("up"))
+    host.start()
+    assert pending(host)["deadline"] == by and pending(host)["operation"] == "PUT /v1/config"
+    assert host.namespace.link("tun1") and host.namespace.link("tun0") is None
+    host.api("DELETE", "/v1/devices/tun1").problem(409, "confirmation_pending")
+    until(lambda: pending(host) is None, 20, "the end of the wait")
+    assert host.api("GET", "/v1/config").body == config and time.time() >= moment(by)
+    until(lambda: host.namespace.link("tun1") is None and host.namespace.addresses("tun0") == {"192.168.3.11/24"}, 5,
+          "the kernel of before")
