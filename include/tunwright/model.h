@@ -242,8 +242,8 @@ struct cJSON *token_to_json(const struct token *token);
 
 /*
  * The strict pre-scan (RFC 8259, and RFC 7493 for what two readers could take differently): UTF-8, depth, one value and
- * nothing after it, number grammar, no duplicate member names, no NUL, no unpaired surrogate. O(n log n), no recursion
- * deeper than JSON_DEPTH_MAX. -EINVAL with ERR_INVALID_JSON and the byte offset in the message.
+ * nothing after it, number grammar, no duplicate member names, no NUL, no unpaired surrogate, no object with more than
+ * 65536 members. O(n log n), no recursion deeper than JSON_DEPTH_MAX. -EINVAL with ERR_INVALID_JSON and the byte offset in the message.
  */
 int json_check(const char *text, size_t length, struct err *ret_err);
 
@@ -276,6 +276,7 @@ int device_patch(const struct device *current, const char *patch, size_t length,
 /* Several documents at once: {"devices": […], "absent": ["tun3"]}. */
 struct device_set {
     struct device **devices; /* owned, sorted by name */
+    size_t *places;          /* owned: where each stood in the text; NULL: as here */
     size_t count;
     char (*absent)[DEVICE_NAME_SIZE]; /* owned: names that shall not be there */
     size_t absent_count;

@@ -34,6 +34,24 @@ struct event *event_list_add(struct event_list *list, enum event_type type, int6
     return event;
 }
 
+/* What was cut may have been cut within a character, and what was quoted may be anything: what is left is UTF-8 without
+ * control characters. */
+void event_detail_clean(char detail[static ERR_MESSAGE_MAX])
+{
+    size_t length = strlen(detail);
+    bool is_utf8 = utf8_is_valid(detail, length);
+
+    for (size_t cut = 1; !is_utf8 && cut <= 3 && cut < length; cut++) {
+        is_utf8 = utf8_is_valid(detail, length - cut);
+        if (is_utf8)
+            detail[length - cut] = '\0';
+    }
+    for (unsigned char *at = (unsigned char *)detail; *at; at++) {
+        if (*at < ' ' || *at == 0x7f || (*at >= 0x80 && !is_utf8))
+            *at = '?';
+    }
+}
+
 /* ---- what happened between two snapshots ------------------------------------------------------------------------- */
 
 static const char *state_text(const struct snapshot_device *device, char out[static ERR_MESSAGE_MAX])
@@ -42,6 +60,7 @@ static const char *state_text(const struct snapshot_device *device, char out[sta
 
     (void)snprintf(out, ERR_MESSAGE_MAX, "%.32s%s%.280s", device_state_name(device->state), reason[0] ? ": " : "",
                    reason);
+    event_detail_clean(out);
     return out;
 }
 
@@ -52,6 +71,7 @@ static const char *worker_text(const struct snapshot_device *device, char out[st
     (void)snprintf(out, ERR_MESSAGE_MAX, "%.32s%s%.280s",
                    device->has_worker ? worker_state_name(device->worker_state) : "none", detail[0] ? ": " : "",
                    detail);
+    event_detail_clean(out);
     return out;
 }
 

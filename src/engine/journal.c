@@ -113,6 +113,7 @@ void journal_stage(struct engine *engine, enum event_type type, const char *devi
     va_start(arguments, format);
     (void)vsnprintf(event->detail, sizeof(event->detail), format, arguments);
     va_end(arguments);
+    event_detail_clean(event->detail);
 }
 
 static void journal_forget(struct journal *journal)

@@ -111,6 +111,8 @@ struct event_list {
 void event_list_done(struct event_list *list);
 /* The new event, its detail still empty; NULL: no memory. */
 struct event *event_list_add(struct event_list *list, enum event_type type, int64_t time_ns, const char *device);
+/* Makes it UTF-8 without control characters, whatever was put into it. */
+void event_detail_clean(char detail[static ERR_MESSAGE_MAX]);
 /* Appends what happened between two snapshots. */
 void event_list_compare(struct event_list *list, const struct snapshot *before, const struct snapshot *after);
 /* Makes a device of a `before` be what an event of an earlier run said of its state, or its worker's. */

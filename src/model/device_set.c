@@ -17,6 +17,7 @@ void device_set_done(struct device_set *set)
     for (size_t i = 0; i < set->count; i++)
         device_free(set->devices[i]);
     free(set->devices);
+    free(set->places);
     free(set->absent);
     memset(set, 0, sizeof(*set));
 }
@@ -223,7 +224,8 @@ static int entries_settle(struct entries *entries, struct device_set *set, struc
     int result = 0;
 
     set->devices = calloc(entries->count + 1, sizeof(struct device *));
-    if (!set->devices)
+    set->places = calloc(entries->count + 1, sizeof(*set->places));
+    if (!set->devices || !set->places)
         return document_result(-ENOMEM, errors);
     if (entries->count > 1)
         qsort(entries->items, entries->count, sizeof(*entries->items), entry_compare);
@@ -236,6 +238,7 @@ static int entries_settle(struct entries *entries, struct device_set *set, struc
         }
     }
     for (size_t i = 0; i < entries->count; i++) {
+        set->places[set->count] = entries->items[i].place;
         set->devices[set->count++] = entries->items[i].device;
         entries->items[i].device = NULL;
     }

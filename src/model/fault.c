@@ -71,6 +71,8 @@ int fault_add(struct err_list *errors, const struct fault_path *parent, const ch
     char message[ERR_MESSAGE_MAX];
     va_list args;
 
+    if (errors->count == ERR_LIST_MAX) /* a text can have a hundred thousand faults: the rest is not even worded */
+        return -EINVAL;
     va_start(args, format);
     vsnprintf(message, sizeof(message), format, args);
     va_end(args);

@@ -24,6 +24,8 @@ static int fields_unknown(const struct field_table *table, const char *name, con
     char known[200], shown[FAULT_TEXT_SIZE];
     size_t length = 0;
 
+    if (errors->count == ERR_LIST_MAX)
+        return -EINVAL;
     for (size_t i = 0; i < table->count && length < sizeof(known); i++) {
         int more = snprintf(known + length, sizeof(known) - length, "%s%s", i > 0 ? ", " : "", table->rows[i].name);
         length += (size_t)more;

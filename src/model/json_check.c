@@ -18,6 +18,8 @@
 
 /* cJSON reads a number from a buffer of 64 bytes, and what does not fit as something else. */
 #define JSON_NUMBER_MAX 63
+/* Of all open objects together: their names take memory until they are closed. */
+#define JSON_MEMBERS_MAX 65536
 
 struct member_name {
     size_t start, length; /* its unescaped text in scan.names */
@@ -259,6 +261,8 @@ static int scan_member_name(struct scan *scan)
 {
     if (scan_peek(scan) != '"')
         return scan_refuse(scan, scan->at, "a member's name, in double quotes, belongs here");
+    if (scan->member_count == JSON_MEMBERS_MAX)
+        return scan_refuse(scan, scan->at, "too many members");
     void *members = scan->members;
     if (array_grow(&members, &scan->member_capacity, scan->member_count, sizeof(*scan->members)) < 0)
         return err_no_memory(scan->err);

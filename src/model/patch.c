@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RFC 7396. A patch may have a hundred thousand members where the document has sixteen, so no look-up may go over what
+ * RFC 7396. A patch may have tens of thousands of members where the document has sixteen, so no look-up may go over what
  * the patch itself brought along: a new member is put aside until the object is done. That its names are different from
  * each other was proved by json_check. Depth was, too.
  */

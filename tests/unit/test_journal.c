@@ -465,6 +465,40 @@ static void test_rolled_back(void **state)
     assert_int_equal(desk_rows(desk), 1);
 }
 
+/* Whatever is quoted in an event, and wherever it is cut: readers get UTF-8. */
+static void test_details(void **state)
+{
+    static const char *const details[][2] = {
+        {"plain", "plain"},
+        {"a\nb\tc\x7f", "a?b?c?"},
+        {"ends in \xc3", "ends in "},
+        {"\xe2\x82\xac\xe2\x82", "\xe2\x82\xac"},
+        {"\xff is none \xc3\xa4", "? is none ??"},
+        {"\xc3", "?"},
+        {"", ""},
+    };
+    struct desk *desk = *state;
+    struct event events[16];
+    char text[601];
+    uint64_t newest;
+
+    for (size_t i = 0; i < ARRAY_SIZE(details); i++)
+        journal_stage(desk->engine, EVENT_FILE_FAILED, "", "%s", details[i][0]);
+    for (size_t i = 0; i < sizeof(text) - 1; i += 2)
+        memcpy(text + i, "\xc3\xa4", 3);
+    journal_stage(desk->engine, EVENT_FILE_FAILED, "", "x%s", text);
+    journal_stage(desk->engine, EVENT_FILE_FAILED, "", "%s", text);
+    engine_publish_if_dirty(desk->engine);
+    assert_int_equal(engine_events(desk->engine, 0, events, 16, NULL, &newest), ARRAY_SIZE(details) + 2);
+    for (size_t i = 0; i < ARRAY_SIZE(details); i++)
+        assert_string_equal(events[i].detail, details[i][1]);
+    for (size_t i = ARRAY_SIZE(details); i < newest; i++) {
+        size_t length = strlen(events[i].detail);
+        assert_true(length >= ERR_MESSAGE_MAX - 2 && utf8_is_valid(events[i].detail, length));
+        assert_null(strchr(events[i].detail, '?'));
+    }
+}
+
 /* A store that refuses for long does not make the memory grow. */
 static void test_staged_is_bounded(void **state)
 {
@@ -486,7 +520,7 @@ int main(void)
         TEST_ON_BENCH(test_store_refuses),    TEST_ON_BENCH(test_audit),
         TEST_ON_DESK(test_hundred_thousand),  TEST_ON_DESK(test_age),
         TEST_ON_DESK(test_unknown),           TEST_ON_DESK(test_rolled_back),
-        TEST_ON_DESK(test_staged_is_bounded),
+        TEST_ON_DESK(test_staged_is_bounded), TEST_ON_DESK(test_details),
     };
 
     log_open("test_journal", LOG_LEVEL_ERROR);

@@ -277,7 +277,7 @@ static void test_device_patch_syntax(void **state)
     patch_refused("{\"worker\":{\"type\":\"echo\"}}", "unknown_field /worker/local; unknown_field /worker/remote");
 }
 
-/* A hundred thousand members take no longer than their text. */
+/* Tens of thousands of members take no longer than their text. */
 static void test_large_patch(void **state)
 {
     struct device *current = device_of(TUN ",\"labels\":{\"a\":\"1\"}}"), *patched = NULL;
@@ -286,7 +286,7 @@ static void test_large_patch(void **state)
 
     (void)state;
     buf_add_text(&text, "{\"labels\":{\"a\":\"2\"");
-    for (unsigned i = 0; i < 100000; i++)
+    for (unsigned i = 0; i < 30000; i++)
         buf_printf(&text, ",\"%u\":null,\"n%u\":\"\"", i, i);
     buf_add_text(&text, "}}");
     assert_int_equal(device_patch(current, text.data, text.length, &patched, &errors), -EINVAL);
