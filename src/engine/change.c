@@ -207,7 +207,7 @@ static int config_add(struct change *change, struct transaction *t, size_t at)
     if (!next || transaction_add(t, current, next, &part) < 0)
         return refuse_no_memory(change);
     part->writes = writes;
-    part->place = at;
+    part->place = change->config.places ? change->config.places[at] : at;
     return 0;
 }
 

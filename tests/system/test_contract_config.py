@@ -114,6 +114,8 @@ def test_config_is_all_or_nothing(host):
               {"name": "tun2", "kind": "tun", "routes": [{"to": "10.9.0.0/16", "via": "203.0.113.1"}]}]  # not on link
     refused = host.api("PUT", "/v1/config", {"devices": wanted})
     refused.problem(422, "kernel_refused", "/devices/2/routes/0")
+    # by its place in the request, whatever the order of names
+    host.api("PUT", "/v1/config", {"devices": wanted[::-1]}).problem(422, "kernel_refused", "/devices/0/routes/0")
     after = host.api("GET", "/v1/config")
     assert after.body == config.body and after.headers["etag"] == config.headers["etag"] and host.get("/v1/audit") == audit
     until(lambda: host.namespace.kernel() == kernel, 5, lambda: f"{kernel}, and not {host.namespace.kernel()}")
