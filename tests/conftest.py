@@ -169,7 +169,10 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_configure(config):
-    os.environ.setdefault(contract.RECORD, tempfile.mkstemp(prefix="tunwright-contract-")[1])
+    if contract.RECORD not in os.environ:
+        handle, os.environ[contract.RECORD] = tempfile.mkstemp(prefix="tunwright-contract-")
+        os.close(handle)
+        config.add_cleanup(lambda: os.unlink(os.environ.pop(contract.RECORD)))
     # SIGTERM ends the run as Ctrl-C does: with everything cleaned up
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     path = os.environ.get("TUNWRIGHT_TEST_RESULTS")

@@ -7,7 +7,7 @@ import copy
 import functools
 import json
 
-from lib.contract import Contract, contract, formats  # noqa: F401
+from lib.contract import contract
 
 TEXTS = ["", " ", "x", "X" * 14, "x" * 15, "x" * 16, "x" * 63, "x" * 64, "x" * 127, "x" * 128, "x" * 255, "x" * 256, "x" * 2000,
          "tun", "TUN", "tap ", "lo", "all", "default", "123", "tun%d", "%d", "tun%s", "a/b", "../x", ".", "..", "-x", "_x", "a b",

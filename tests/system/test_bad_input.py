@@ -412,7 +412,7 @@ def test_media_type(refuse, kind):
     refuse("POST", DEVICES, 415, "unsupported_media_type", raw=GOOD_TEXT, headers=headers)
 
 
-@pytest.mark.parametrize("path,allowed", [(DEVICES, {"GET", "HEAD", "POST"}), (TUN0, {"GET", "HEAD", "PUT", "DELETE"}),
+@pytest.mark.parametrize("path,allowed", [(DEVICES, {"GET", "HEAD", "POST"}), (TUN0, {"GET", "HEAD", "PUT", "PATCH", "DELETE"}),
                                           (f"{TUN0}/worker", {"GET", "HEAD", "PUT", "DELETE"}),
                                           (f"{TUN0}/addresses", {"GET", "HEAD"}), (f"{TUN0}/counters", {"GET", "HEAD"}),
                                           (f"{TUN0}/addresses/10.1.1.1/32", {"PUT", "DELETE"}),

@@ -3,15 +3,15 @@
 that is written down for it. That the answers are as they are written is seen to by lib/contract.py."""
 
 import itertools
+import json
 import os
 import re
 import resource
 import subprocess
-import urllib.parse
 
 import pytest
-import yaml
 from lib import api, calls
+from lib import contract as judge
 from lib.build import TREE
 from lib.calls import MUTATIONS, OPERATIONS, Call, having, tcp
 from lib.contract import SOURCE, contract, explained
@@ -51,8 +51,7 @@ def test_operations_are_complete():
         assert set(operation.parameters_in("path")) == in_path, operation
         for parameter in operation.parameters:
             assert parameter["description"] and parameter["schema"], (operation, parameter["name"])
-        assert {400, 403} <= set(operation.answers)
-        assert (401 in operation.answers) == (operation.role != "nobody"), operation
+        assert {400, 401, 403} <= set(operation.answers)
         assert ({413, 415} <= set(operation.answers)) == (operation.body is not None), operation
         if "dry_run" in operation.parameters_in("query"):
             assert 200 in operation.answers and operation.role in ("operator", "admin"), operation
@@ -94,6 +93,58 @@ def test_json_is_not_made_of_what_is_doubtful(tmp_path, text, said):
     done = subprocess.run(["/usr/bin/python3", TREE / "cmake/embed_openapi.py", tmp_path / "x.yaml", tmp_path / "x.c", "0.1.0"],
                           capture_output=True, text=True, timeout=60)
     assert done.returncode != 0 and said in done.stderr
+
+
+# ---- the judge ------------------------------------------------------------------------------------------------------
+
+BASIC = {"cache-control": "no-store", "x-content-type-options": "nosniff", "content-type": "application/json"}
+TAGGED = {**BASIC, "etag": '"1"'}
+NOT_FOUND = {"type": "urn:tunwright:error:not_found", "title": "Not found", "status": 404, "detail": "x", "code": "not_found",
+             "errors": []}
+PROBLEM = {**BASIC, "content-type": "application/problem+json"}
+DEVICE = contract().document["components"]["schemas"]["Device"]["examples"][0]
+PAGE = {"items": [], "next": None}
+# (what is wrong, method, target, status, headers, document); the first ones are good
+ANSWERS = [
+    (None, "GET", f"{DEVICES}/tun0", 200, TAGGED, DEVICE),
+    (None, "HEAD", f"{DEVICES}/tun0", 200, TAGGED, None),
+    (None, "GET", f"{DEVICES}/tun0", 404, PROBLEM, NOT_FOUND),
+    (None, "GET", "/nowhere", 404, PROBLEM, NOT_FOUND),
+    (None, "GET", DEVICES, 200, BASIC, PAGE),
+    ("has no status 500", "GET", f"{DEVICES}/tun0", 500, PROBLEM, {**NOT_FOUND, "status": 500, "code": "internal"}),
+    ("has no status 500", "GET", "/nowhere", 500, PROBLEM, {**NOT_FOUND, "status": 500, "code": "internal"}),
+    ("no header ETag", "GET", f"{DEVICES}/tun0", 200, BASIC, DEVICE),
+    ("header ETag", "GET", f"{DEVICES}/tun0", 200, {**BASIC, "etag": "1"}, DEVICE),
+    ("not written down", "GET", f"{DEVICES}/tun0", 200, {**TAGGED, "x-colour": "red"}, DEVICE),
+    ("Cache-Control", "GET", f"{DEVICES}/tun0", 200, {**TAGGED, "cache-control": "private"}, DEVICE),
+    ("its type is", "GET", f"{DEVICES}/tun0", 200, {**TAGGED, "content-type": "text/html"}, DEVICE),
+    ("/mtu", "GET", f"{DEVICES}/tun0", 200, TAGGED, {**DEVICE, "mtu": "1400"}),
+    ("colour", "GET", f"{DEVICES}/tun0", 200, TAGGED, {**DEVICE, "colour": "red"}),
+    ("'drift' is a required", "GET", f"{DEVICES}/tun0", 200, TAGGED, {k: v for k, v in DEVICE.items() if k != "drift"}),
+    ("/status/state", "GET", f"{DEVICES}/tun0", 200, TAGGED, {**DEVICE, "status": {**DEVICE["status"], "state": "good"}}),
+    ("/addresses/0", "GET", f"{DEVICES}/tun0", 200, TAGGED, {**DEVICE, "addresses": ["10.0.0.1"]}),
+    ("/code", "GET", f"{DEVICES}/tun0", 404, PROBLEM, {**NOT_FOUND, "code": "forbidden"}),
+    ("Link and next", "GET", DEVICES, 200, BASIC, {**PAGE, "next": "/v1/devices?limit=1&cursor=tun0"}),
+    ("Tunwright-Changed", "DELETE", f"{DEVICES}/tun0", 204, {k: v for k, v in BASIC.items() if k != "content-type"}, None),
+    ("has a body", "DELETE", f"{DEVICES}/tun0", 204, {**BASIC, "tunwright-changed": "true"}, {}),
+    ("Tunwright-Confirm-By", "PATCH", f"{DEVICES}/tun0?confirm_s=60", 200, {**TAGGED, "tunwright-changed": "true"}, DEVICE),
+    ("no header ETag", "PATCH", f"{DEVICES}/tun0", 200, {**BASIC, "tunwright-changed": "true"}, DEVICE),
+    ("Allow is", "PUT", DEVICES, 405, {**PROBLEM, "allow": "GET, HEAD"}, {**NOT_FOUND, "status": 405, "code": "method_not_allowed"}),
+]
+
+
+@pytest.mark.parametrize("said,method,target,status,headers,document", ANSWERS, ids=range(len(ANSWERS)))
+def test_judge(monkeypatch, said, method, target, status, headers, document):
+    """lib/contract.py takes what is right, and names what is wrong."""
+    monkeypatch.setattr("lib.contract.violations", [])
+    monkeypatch.setattr("lib.contract.note", lambda *_: None)
+    body = b"" if document is None else json.dumps(document).encode()
+    if said is None:
+        judge.check(method, target, status, headers, body, "")
+        return
+    with pytest.raises(AssertionError, match=re.escape(said)):
+        judge.check(method, target, status, headers, body, "")
+    assert len(judge.violations) == 1
 
 
 # ---- beside the sources ---------------------------------------------------------------------------------------------
@@ -205,8 +256,9 @@ def test_400_dry_run_and_confirm(host, operation):
     send(host, Call(operation), query={"dry_run": "true", "confirm_s": "60"}).problem(400, "invalid_query")
 
 
-@each(having(401))
+@each([o for o in OPERATIONS if o.role != "nobody"])
 def test_401(host, operation):
+    """What is for everybody wants a certificate at most: tests/system/test_door.py."""
     answer = Call(operation).send(tcp(host, next(sources)))
     answer.problem(401, "unauthenticated")
 
@@ -406,7 +458,7 @@ def test_422(own):
     is not there, a namespace that is gone."""
     for name, body in (("createDevice", {**calls.DOCUMENT, "name": "made0", "routes": UNREACHABLE}),
                        ("putDevice", {**calls.DOCUMENT, "routes": UNREACHABLE}), ("patchDevice", {"routes": UNREACHABLE}),
-                       ("adoptDevice", {"routes": UNREACHABLE}),
+                       ("adoptDevice", {"up": True, "routes": UNREACHABLE}),
                        ("putConfig", {"devices": [{"name": "tun0", "kind": "tun", "routes": UNREACHABLE}]}),
                        ("putRoute", {"via": "203.0.113.1"}),
                        ("putWorker", {"type": "udp", "local": "203.0.113.1:5000", "remote": "203.0.113.2:5000"})):

@@ -230,7 +230,7 @@ def test_name_in_the_path(kept, operation):
         if operation.id == "putDevice":
             answer.problem(400, "validation_failed", pointer="/name", within="invalid_name")
         else:
-            answer.expect(400, 404)
+            answer.expect(400, 404, *([422] if operation.id == "adoptDevice" and text == "lo" else []))  # which there is
 
 
 @pytest.mark.parametrize("name", ["putAddress", "deleteAddress", "putRoute", "deleteRoute"])
