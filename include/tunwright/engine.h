@@ -32,6 +32,7 @@ struct wanted {
     bool adopts;         /* `now`: a TUN/TAP of that name and kind without an alias is taken over, not a conflict */
     bool releases; /* the device loses our mark and its worker, and stays as it is otherwise; with a `now` it is led
                       there first */
+    bool yields; /* another device's worker takes the address of its worker, which stops before it gets another one */
 };
 
 struct plan {

@@ -565,11 +565,13 @@ static int plan_routes_unattached_delete(struct planning *p)
 
 /* ---- the worker -------------------------------------------------------------------------------------------------- */
 
-/* Only a change of the program, or a failure, costs a worker its life; all else is a matter of configuration. */
+/* Only a change of the program, a failure, or an address that another one waits for costs a worker its life; all else
+ * is a matter of configuration. */
 static bool worker_must_stop(const struct planning *p, const struct worker_spec *spec)
 {
     return p->worker &&
-           (!p->keep || !spec || p->worker->state == WORKER_FAILED || strcmp(p->worker->program, spec->program) != 0);
+           (!p->keep || !spec || p->worker->state == WORKER_FAILED ||
+            (p->wanted->yields && p->worker->tag != spec->tag) || strcmp(p->worker->program, spec->program) != 0);
 }
 
 static int plan_worker(struct planning *p)

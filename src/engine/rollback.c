@@ -76,6 +76,7 @@ static struct converge_item part_way_back(const struct part *part, const struct 
                 .before = ret_tried,
                 .adopts = part->releases,
                 .releases = part->adopts,
+                .yields = part->yields_back,
             },
         .worker_replaced = item->worker_replaced,
     };

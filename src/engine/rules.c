@@ -182,6 +182,62 @@ static struct document *document_without(struct document *document, const struct
     return document_new(less);
 }
 
+/* An address that a worker is, or will be, bound to. Two cannot have one at the same time, not for a moment. */
+struct binding {
+    struct endpoint local;
+    const struct part *part;
+};
+
+static int bindings_in_order(const void *a, const void *b)
+{
+    const struct endpoint *left = &((const struct binding *)a)->local, *right = &((const struct binding *)b)->local;
+    int order = memcmp(left->addr.bytes, right->addr.bytes, sizeof(left->addr.bytes));
+
+    if (order == 0)
+        order = left->addr.family - right->addr.family;
+    return order ? order : left->port - right->port;
+}
+
+static const struct endpoint *document_local(const struct document *document)
+{
+    return document && document->device->worker.type == WORKER_UDP ? &document->device->worker.udp.local : NULL;
+}
+
+static const struct endpoint *part_local(const struct part *part, bool after)
+{
+    return document_local(after ? part->next : part->current ? part->current->document : NULL);
+}
+
+/* Says of each part whether another one will have the address that it has, or had the one that it will have. */
+static int transaction_find_yielding(struct transaction *t, bool after)
+{
+    static const struct endpoint none;
+    struct binding *bindings = calloc(t->count + 1, sizeof(*bindings));
+    size_t count = 0;
+
+    if (!bindings)
+        return -ENOMEM;
+    for (size_t i = 0; i < t->count; i++) {
+        const struct endpoint *local = part_local(&t->parts[i], after);
+
+        if (local)
+            bindings[count++] = (struct binding){.local = *local, .part = &t->parts[i]};
+    }
+    qsort(bindings, count, sizeof(*bindings), bindings_in_order);
+    for (size_t i = 0; count > 0 && i < t->count; i++) {
+        struct part *part = &t->parts[i];
+        const struct endpoint *local = part_local(part, !after);
+        const struct binding key = {.local = local ? *local : none};
+        const struct binding *found =
+            local ? bsearch(&key, bindings, count, sizeof(*bindings), bindings_in_order) : NULL;
+        bool *yields = after ? &part->yields : &part->yields_back;
+
+        *yields = found && found->part != part;
+    }
+    free(bindings);
+    return 0;
+}
+
 /* Of a device that is taken over, or goes back. */
 static struct document *document_found(const struct part *part)
 {
@@ -195,7 +251,8 @@ int transaction_check_hands(struct transaction *t)
 {
     CLEANUP(claims_done) struct claims before = {0};
     CLEANUP(claims_done) struct claims after = {0};
-    bool complete = claims_collect_parts(t, false, &before) == 0 && claims_collect_parts(t, true, &after) == 0;
+    bool complete = claims_collect_parts(t, false, &before) == 0 && claims_collect_parts(t, true, &after) == 0 &&
+                    transaction_find_yielding(t, true) == 0 && transaction_find_yielding(t, false) == 0;
 
     for (size_t i = 0; complete && i < t->count; i++) {
         struct part *part = &t->parts[i];
@@ -204,7 +261,9 @@ int transaction_check_hands(struct transaction *t)
             part->tried = document_found(part);
         else if (part->next)
             part->tried = document_without(part->next, &before);
-        if (part->current)
+        if (part->adopts)
+            part->before = document_share(part->found);
+        else if (part->current)
             part->before =
                 document_without(part->current->tried ? part->current->tried : part->current->document, &after);
         complete = (part->tried || !(part->next || part->found)) && (part->before || !part->current);

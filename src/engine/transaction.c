@@ -156,9 +156,10 @@ static struct converge_item part_item(const struct part *part)
                 .netns = was ? was->netns : now->netns,
                 .now = now ? now : found,
                 .before = part->before ? part->before->device : NULL,
-                .takes_unmarked = true,
+                .takes_unmarked = !current || !current->tried,
                 .adopts = part->adopts,
                 .releases = part->releases,
+                .yields = part->yields,
             },
     };
 }

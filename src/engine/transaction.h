@@ -22,6 +22,8 @@ struct part {
     bool writes;         /* the document differs: there is something to commit */
     bool adopts;         /* the device is there, and not ours yet */
     bool releases;       /* it goes out of our hands, but stays in the kernel */
+    bool yields;         /* another part's worker takes the address of its worker … */
+    bool yields_back;    /* … and on the way back */
     bool announced;      /* a row says that this is under way */
     bool touched;        /* it failed, and the kernel may not be as it was … */
     bool remembered;     /* … and could not be led back */
@@ -86,7 +88,7 @@ void pending_start(struct pending *pending);
 
 /* rules.c: what must hold between devices, of the configuration as it would be. */
 int transaction_check_rules(const struct transaction *transaction);
-/* rules.c: `before` and `tried` of each part. */
+/* rules.c: of each part, `before` and `tried`, and whether it yields. */
 int transaction_check_hands(struct transaction *transaction);
 /* rollback.c: the kernel as it was before. The store's transaction must be over. */
 void transaction_roll_back(struct transaction *transaction);

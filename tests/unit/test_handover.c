@@ -100,6 +100,11 @@ static void test_there_and_back(void **state)
     assert_no_devices(bench);
     assert_int_equal(run(bench, change_of(CHANGE_DEVICE_RELEASE, "vpn0"), &err), OUTCOME_FAILED);
     assert_int_equal(err.code, ERR_NOT_FOUND);
+
+    /* what it was found with is as good as ours: it goes where the patch takes it out */
+    assert_int_equal(run(bench, adopt("{\"addresses\":[]}"), NULL), OUTCOME_CREATED);
+    assert_int_equal(observed_link_find(&bench_lock(bench)->state, "", "vpn0")->address_count, 0);
+    bench_unlock(bench);
 }
 
 /* ---- each step refused, netd dying over each step, and the store refusing at the end ----------------------------- */

@@ -388,6 +388,59 @@ static void test_merge(void **state)
     assert_int_equal(run(bench, change, NULL), OUTCOME_CHANGED);
 }
 
+/* A file that could not be read comes with its faults, and is told of. */
+static void test_unreadable_file(void **state)
+{
+    struct bench *bench = *state;
+    struct change *change = config_change(CHANGE_CONFIG_MERGE, NULL, 0);
+    struct event events[4];
+    uint64_t newest;
+    struct err err;
+
+    strcpy(change->file, "10-site.json");
+    err_list_add(&change->errors, ERR_INVALID_JSON, "", "not JSON");
+    assert_int_equal(run(bench, change, &err), OUTCOME_FAILED);
+    assert_int_equal(err.code, ERR_INVALID_JSON);
+    assert_int_equal(engine_events(bench->engine, 0, events, ARRAY_SIZE(events), NULL, &newest), 1);
+    assert_int_equal(events[0].type, EVENT_FILE_FAILED);
+    assert_non_null(strstr(events[0].detail, "10-site.json"));
+    assert_non_null(strstr(events[0].detail, "not JSON"));
+}
+
+/* ---- workers that take each other's addresses -------------------------------------------------------------------- */
+
+static void test_workers_swap(void **state)
+{
+    static const char *const old[] = {"{'name':'tun0','kind':'tun','worker':{'type':'udp','local':'10.0.0.1:5000',"
+                                      "'remote':'10.0.0.2:5000'}}",
+                                      "{'name':'tun1','kind':'tun','worker':{'type':'udp','local':'10.0.0.1:5001',"
+                                      "'remote':'10.0.0.2:5001'}}",
+                                      "{'name':'tun2','kind':'tun','worker':{'type':'udp','local':'10.0.0.1:5002',"
+                                      "'remote':'10.0.0.2:5002'}}"};
+    static const char *const new[] = {"{'name':'tun0','kind':'tun','worker':{'type':'udp','local':'10.0.0.1:5001',"
+                                      "'remote':'10.0.0.2:5000'}}",
+                                      "{'name':'tun1','kind':'tun','worker':{'type':'udp','local':'10.0.0.1:5000',"
+                                      "'remote':'10.0.0.2:5001'}}",
+                                      "{'name':'tun2','kind':'tun','worker':{'type':'udp','local':'10.0.0.1:5009',"
+                                      "'remote':'10.0.0.2:5002'}}"};
+    static const enum step_kind steps[] = {STEP_WORKER_STOP, STEP_WORKER_STOP, STEP_WORKER_START, STEP_WORKER_START,
+                                           STEP_WORKER_CONFIGURE};
+    struct bench *bench = *state;
+    struct kernel_fake *fake;
+    size_t done;
+
+    assert_int_equal(run(bench, config_change(CHANGE_CONFIG_PUT, old, 3), NULL), OUTCOME_CHANGED);
+    done = bench_lock(bench)->log_count;
+    bench_unlock(bench);
+    assert_int_equal(run(bench, config_change(CHANGE_CONFIG_PUT, new, 3), NULL), OUTCOME_CHANGED);
+    fake = bench_lock(bench);
+    assert_int_equal(fake->log_count, done + ARRAY_SIZE(steps));
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
+        assert_int_equal(fake->log[done + i].kind, steps[i]);
+    assert_string_equal(fake->log[done + 4].device.name, "tun2"); /* whose address nobody wants lives on */
+    bench_unlock(bench);
+}
+
 /* ---- dry runs ---------------------------------------------------------------------------------------------------- */
 
 static void test_dry_run(void **state)
@@ -528,6 +581,8 @@ int main(void)
         TEST_ON_BENCH(test_store_refuses),
         TEST_ON_BENCH(test_pointers),
         TEST_ON_BENCH(test_merge),
+        TEST_ON_BENCH(test_unreadable_file),
+        TEST_ON_BENCH(test_workers_swap),
         TEST_ON_BENCH(test_dry_run),
         TEST_ON_BENCH(test_selectors),
         TEST_ON_BENCH(test_a_thousand),
