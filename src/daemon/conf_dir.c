@@ -65,8 +65,9 @@ static bool interrupted(struct conf_dir *dir)
     return answer;
 }
 
-/* Until a change has a chance. False: this pass is over before its time. */
-static bool await_engine(struct conf_dir *dir, const char *name)
+/* Until a change has a chance. A confirmation that is pending counts only for one that was put off: most files are as
+ * they were applied, and change nothing. False: this pass is over before its time. */
+static bool await_engine(struct conf_dir *dir, const char *name, bool was_put_off)
 {
     for (bool said = false;;) {
         const struct snapshot *snapshot = engine_snapshot(dir->options.engine);
@@ -74,7 +75,7 @@ static bool await_engine(struct conf_dir *dir, const char *name)
         snapshot_release(snapshot);
         if (interrupted(dir))
             return false;
-        if (settled && !is_pending)
+        if (settled && !(is_pending && was_put_off))
             return true;
         if (settled)
             tell_tried(dir);
@@ -212,8 +213,8 @@ static bool file_try(struct conf_dir *dir, int directory_fd, const char *name)
 static bool files_try(struct conf_dir *dir, int directory_fd, const struct conf_names *names)
 {
     for (size_t i = 0; i < names->count; i++)
-        for (;;) {
-            if (!await_engine(dir, names->items[i]))
+        for (bool was_put_off = false;; was_put_off = true) {
+            if (!await_engine(dir, names->items[i], was_put_off))
                 return false;
             if (file_try(dir, directory_fd, names->items[i]))
                 break;

@@ -232,13 +232,16 @@ def test_waits_for_a_confirmation(host):
 
 
 def test_a_confirmation_over_a_restart_holds_up_no_readiness(host):
+    put(host, "05-known.json", device("tun3"))
     host.start()
     host.api("PUT", "/v1/devices/tun5?confirm_s=600", {"kind": "tun"}).expect(201)
     put(host, "10-a.json", device("tun0"))
     host.restart()
-    assert host.get("/readyz")["files"] is True and names(host) == ["tun5"]
+    assert host.get("/readyz")["files"] is True and names(host) == ["tun3", "tun5"]
+    assert "05-known.json waits" not in log(host)  # it would change nothing
+    until(lambda: "10-a.json waits" in log(host), 10, lambda: log(host))
     host.api("POST", "/v1/config/confirm").expect(200)
-    until(lambda: names(host) == ["tun0", "tun5"], 10, lambda: log(host))
+    until(lambda: names(host) == ["tun0", "tun3", "tun5"], 10, lambda: log(host))
 
 
 def test_killed_at_any_time(host):
