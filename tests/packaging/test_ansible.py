@@ -42,7 +42,8 @@ class Controller:
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(directory), "LANG": "C.UTF-8",
                             "ANSIBLE_ROLES_PATH": str(ROLE.parent), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_RETRY_FILES_ENABLED": "0",
                             "ANSIBLE_LOCALHOST_WARNING": "0", "PYTHONDONTWRITEBYTECODE": "1",
-                            "ANSIBLE_DEPRECATION_WARNINGS": "1", "ANSIBLE_REMOTE_TMP": str(directory / "remote")}
+                            "ANSIBLE_DEPRECATION_WARNINGS": "1", "ANSIBLE_REMOTE_TMP": str(directory / "remote"),
+                            "ANSIBLE_PIPELINING": "1"}
         (directory / "play.yml").write_text("- hosts: all\n  gather_facts: false\n  roles: [tunwright]\n")
 
     def __call__(self, *arguments, **variables):

@@ -34,6 +34,17 @@ def test_names_every_flag(program):
             assert f".It Fl -{flag}" in page, f"--{flag}"
 
 
+def test_settings_are_flags():
+    """packaging/default/tunwright sets nothing, and what it shows are variables of flags that there are."""
+    text = (build.TREE / "packaging" / "default" / "tunwright").read_text()
+    shown = "".join(subprocess.run([build.directory("release") / program, "--help"], capture_output=True, text=True,
+                                   timeout=10, check=True).stdout for program in build.PROGRAMS[:2])
+    variables = re.findall(r"^#(TUNWRIGHT_[A-Z_]+)=\S+$", text, re.M)
+    assert len(variables) > 5 and not re.search(r"^[^#\n]", text, re.M), text
+    for variable in variables:
+        assert re.search(rf"\bor {variable}\n", shown), variable
+
+
 def test_drop_reasons_are_those_of_the_header():
     page = dict((int(number), name) for number, name in re.findall(r"^(\d+):([a-z_]+):T\{$", WORKER_PAGE.read_text(), re.M))
     enum = re.search(r"enum drop_reason \{(.*?)DROP_REASON_N", WORKER_HEADER, re.S)[1]
