@@ -23,17 +23,50 @@ int64_t clock_realtime_ns(void)
     return clock_ns(CLOCK_REALTIME);
 }
 
+/* Days since 1970-01-01 as year, month and day in the Gregorian calendar. A year is taken to begin in March, so that its
+ * leap day is its last; 400 of them have 146097 days. */
+static void date_of_days(int64_t days, int64_t *ret_year, unsigned *ret_month, unsigned *ret_day)
+{
+    days += 719468; /* since 0000-03-01 */
+    int64_t era = (days >= 0 ? days : days - 146096) / 146097;
+    unsigned day_of_era = (unsigned)(days - era * 146097);
+    unsigned year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    unsigned day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    unsigned month_from_march = (5 * day_of_year + 2) / 153;
+    *ret_day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    *ret_month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
+    *ret_year = (int64_t)year_of_era + era * 400 + (*ret_month <= 2);
+}
+
+/* `count` digits, the last of which stands at out[count - 1]. */
+static void digits_print(char *out, unsigned value, int count)
+{
+    while (count) {
+        out[--count] = (char)('0' + value % 10);
+        value /= 10;
+    }
+}
+
+/* Without gmtime and strftime: counters are printed with their times, many thousand times a second. An int64_t of
+ * nanoseconds has years of four digits only, 1677 to 2262. */
 const char *clock_print(int64_t realtime_ns, char out[static CLOCK_TEXT_SIZE])
 {
+    static const char form[] = "0000-00-00T00:00:00.000Z";
     int64_t total_ms =
         realtime_ns / NSEC_PER_MSEC - (realtime_ns % NSEC_PER_MSEC < 0); /* rounded down, before 1970 too */
-    time_t seconds = (time_t)(total_ms / 1000 - (total_ms % 1000 < 0));
-    int milliseconds = (int)(total_ms - (int64_t)seconds * 1000);
-    struct tm parts;
-    if (!gmtime_r(&seconds, &parts) || strftime(out, CLOCK_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &parts) != 19)
-        snprintf(out, CLOCK_TEXT_SIZE, "1970-01-01T00:00:00.000Z");
-    else
-        snprintf(out + 19, CLOCK_TEXT_SIZE - 19, ".%03uZ", (unsigned)milliseconds % 1000);
+    int64_t days = total_ms / 86400000 - (total_ms % 86400000 < 0);
+    unsigned ms = (unsigned)(total_ms - days * 86400000);
+    int64_t year;
+    unsigned month, day;
+    date_of_days(days, &year, &month, &day);
+    memcpy(out, form, sizeof form);
+    digits_print(out, (unsigned)year, 4);
+    digits_print(out + 5, month, 2);
+    digits_print(out + 8, day, 2);
+    digits_print(out + 11, ms / 3600000, 2);
+    digits_print(out + 14, ms / 60000 % 60, 2);
+    digits_print(out + 17, ms / 1000 % 60, 2);
+    digits_print(out + 20, ms % 1000, 3);
     return out;
 }
 

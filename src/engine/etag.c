@@ -9,8 +9,13 @@
 
 static void hex_print(const uint8_t *bytes, size_t count, char *out)
 {
-    for (size_t i = 0; i < count; i++)
-        (void)snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < count; i++) {
+        *out++ = digits[bytes[i] >> 4];
+        *out++ = digits[bytes[i] & 15];
+    }
+    *out = '\0';
 }
 
 /* The first bytes of a uuid are the installation's: they would say the same of each device. */

@@ -159,18 +159,85 @@ cJSON *answer_problem_to_json(const struct err_list *errors)
 
 void answer_header(struct request *request, const char *name, const char *value)
 {
+    assert(!request->shared);
     if (request->response)
         MHD_add_response_header(request->response, name, value);
 }
 
+void answer_done(struct request *request)
+{
+    if (request->shared)
+        shared_response_release(request->shared);
+    else if (request->response)
+        MHD_destroy_response(request->response);
+    request->shared = NULL;
+    request->response = NULL;
+}
+
+void answer_add_fields(struct MHD_Response *response)
+{
+    MHD_add_response_header(response, "Cache-Control", "no-store");
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+}
+
 static void answer_set(struct request *request, unsigned status, struct MHD_Response *response)
 {
-    if (request->response)
-        MHD_destroy_response(request->response);
+    answer_done(request);
     request->status = status;
     request->response = response;
-    answer_header(request, "Cache-Control", "no-store");
-    answer_header(request, "X-Content-Type-Options", "nosniff");
+    if (response)
+        answer_add_fields(response);
+}
+
+struct shared_response *shared_response_new(struct MHD_Response *response, size_t length)
+{
+    struct shared_response *shared = response ? malloc(sizeof *shared) : NULL;
+    if (!shared) {
+        if (response)
+            MHD_destroy_response(response);
+        return NULL;
+    }
+    atomic_init(&shared->references, 1);
+    shared->length = length;
+    shared->response = response;
+    return shared;
+}
+
+struct shared_response *shared_response_of_json(struct buf *text)
+{
+    size_t length = text->length;
+    char *body = buf_take(text);
+    struct MHD_Response *response = body ? MHD_create_response_from_buffer(length, body, MHD_RESPMEM_MUST_FREE) : NULL;
+    if (!response) {
+        free(body);
+        return NULL;
+    }
+    answer_add_fields(response);
+    MHD_add_response_header(response, "Content-Type", "application/json");
+    return shared_response_new(response, length);
+}
+
+struct shared_response *shared_response_share(struct shared_response *shared)
+{
+    if (shared)
+        atomic_fetch_add_explicit(&shared->references, 1, memory_order_relaxed);
+    return shared;
+}
+
+void shared_response_release(struct shared_response *shared)
+{
+    if (!shared || atomic_fetch_sub_explicit(&shared->references, 1, memory_order_acq_rel) != 1)
+        return;
+    MHD_destroy_response(shared->response);
+    free(shared);
+}
+
+void answer_shared(struct request *request, struct shared_response *shared)
+{
+    answer_done(request);
+    request->status = 200;
+    request->response = shared->response;
+    request->shared = shared;
 }
 
 static void answer_tree(struct request *request, unsigned status, const char *media_type, cJSON *json)

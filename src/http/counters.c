@@ -21,18 +21,35 @@ static void answer_text(struct request *request, struct buf *text)
     answer_no_memory(request);
 }
 
+static struct shared_response *counters_answer(struct engine *engine, const struct snapshot_device *device)
+{
+    struct counters counters;
+    struct buf text = {0};
+    engine_counters(engine, device, &counters);
+    counters_print(&text, device, &counters);
+    buf_add(&text, "\n", 1);
+    return shared_response_of_json(&text);
+}
+
 void counters_get(struct request *request)
 {
     const struct snapshot *snapshot CLEANUP(devices_snapshot_done) = NULL;
     const struct snapshot_device *device = devices_find(request, &snapshot);
     if (!device)
         return;
-    struct counters counters;
-    struct buf text = {0};
-    engine_counters(request->server->engine, device, &counters);
-    counters_print(&text, device, &counters);
-    buf_add(&text, "\n", 1);
-    answer_text(request, &text);
+    struct counters_cache *cache = &request->server->counters;
+    size_t place = (size_t)(device - snapshot->devices);
+    int64_t now_ns = clock_monotonic_ns();
+    struct shared_response *answer = counters_cache_find(cache, snapshot, place, now_ns);
+    if (!answer) {
+        answer = counters_answer(request->server->engine, device);
+        if (answer)
+            counters_cache_put(cache, snapshot, place, now_ns, answer);
+    }
+    if (answer)
+        answer_shared(request, answer);
+    else
+        answer_no_memory(request);
 }
 
 /* null, or the path of the next page. */

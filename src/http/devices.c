@@ -161,7 +161,6 @@ void devices_get(struct request *request)
     if (!device || devices_is_unchanged(request, device))
         return;
     document_answer(request, snapshot, device);
-    devices_tag(request, device);
 }
 
 /* ---- changes ------------------------------------------------------------------------------------------------------

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The texts lie at their devices' places in the snapshot, and all of them go when a newer snapshot is asked for. They are
- * printed without the lock: two threads may print one document at the same time, and one of the two texts is kept.
+ * The answers lie at their devices' places in the snapshot, and all of them go when a newer snapshot is asked for. They are
+ * printed without the lock: two threads may print one document at the same time, and one of the two is kept.
  */
 #include "document_cache.h"
 
 #include "answer.h"
 #include "handlers.h"
-#include "message.h"
 #include "server.h"
 
 #include <cjson/cJSON.h>
@@ -20,7 +19,7 @@ struct document_cache {
     pthread_mutex_t mutex;
     uint64_t sequence; /* the snapshot's */
     size_t count, bytes;
-    struct message **texts;
+    struct shared_response **documents;
 };
 
 struct document_cache *document_cache_new(void)
@@ -34,9 +33,9 @@ struct document_cache *document_cache_new(void)
 static void cache_empty(struct document_cache *cache)
 {
     for (size_t i = 0; i < cache->count; i++)
-        message_release(cache->texts[i]);
-    free(cache->texts);
-    cache->texts = NULL;
+        shared_response_release(cache->documents[i]);
+    free(cache->documents);
+    cache->documents = NULL;
     cache->count = cache->bytes = 0;
 }
 
@@ -52,13 +51,13 @@ void document_cache_free(struct document_cache *cache)
 /* With the mutex: makes it this snapshot's. False where it cannot be, or is of a newer one. */
 static bool cache_turn_to(struct document_cache *cache, const struct snapshot *snapshot)
 {
-    if (cache->sequence == snapshot->sequence && cache->texts)
+    if (cache->sequence == snapshot->sequence && cache->documents)
         return true;
     if (cache->sequence > snapshot->sequence)
         return false;
     cache_empty(cache);
-    cache->texts = calloc(snapshot->device_count, sizeof *cache->texts);
-    if (!cache->texts)
+    cache->documents = calloc(snapshot->device_count, sizeof *cache->documents);
+    if (!cache->documents)
         return false;
     cache->sequence = snapshot->sequence;
     cache->count = snapshot->device_count;
@@ -66,61 +65,58 @@ static bool cache_turn_to(struct document_cache *cache, const struct snapshot *s
 }
 
 /* A reference, or NULL: it is not there. */
-static struct message *cache_find(struct document_cache *cache, const struct snapshot *snapshot, size_t place)
+static struct shared_response *cache_find(struct document_cache *cache, const struct snapshot *snapshot, size_t place)
 {
     pthread_mutex_lock(&cache->mutex);
-    struct message *text =
-        cache->sequence == snapshot->sequence && cache->texts ? message_share(cache->texts[place]) : NULL;
+    struct shared_response *document = cache->sequence == snapshot->sequence && cache->documents
+                                           ? shared_response_share(cache->documents[place])
+                                           : NULL;
     pthread_mutex_unlock(&cache->mutex);
-    return text;
+    return document;
 }
 
-static void cache_add(struct document_cache *cache, const struct snapshot *snapshot, size_t place, struct message *text)
+static void cache_add(struct document_cache *cache, const struct snapshot *snapshot, size_t place,
+                      struct shared_response *document)
 {
     pthread_mutex_lock(&cache->mutex);
-    if (cache_turn_to(cache, snapshot) && !cache->texts[place] && cache->bytes + text->length <= BYTES_MAX) {
-        cache->texts[place] = message_share(text);
-        cache->bytes += text->length;
+    if (cache_turn_to(cache, snapshot) && !cache->documents[place] && cache->bytes + document->length <= BYTES_MAX) {
+        cache->documents[place] = shared_response_share(document);
+        cache->bytes += document->length;
     }
     pthread_mutex_unlock(&cache->mutex);
 }
 
-static struct message *document_print(const struct snapshot_device *device)
+static struct shared_response *document_print(const struct snapshot_device *device)
 {
+    char etag[ETAG_SIZE];
     cJSON *json = devices_document(device);
-    char *printed = json ? cJSON_PrintUnformatted(json) : NULL;
+    char *text = json ? cJSON_PrintUnformatted(json) : NULL;
     cJSON_Delete(json);
-    if (!printed)
-        return NULL;
-    struct buf text = {0};
-    buf_add_text(&text, printed);
-    buf_add(&text, "\n", 1);
-    cJSON_free(printed);
-    return message_new(&text);
-}
-
-static void response_done(void *text)
-{
-    message_release(text);
+    struct buf body = {0};
+    if (text) {
+        buf_add_text(&body, text);
+        buf_add(&body, "\n", 1);
+    }
+    cJSON_free(text);
+    body.failed = body.failed || !body.length;
+    struct shared_response *document = shared_response_of_json(&body);
+    if (document)
+        MHD_add_response_header(document->response, "ETag", etag_of_device(&device->stored, etag));
+    return document;
 }
 
 void document_answer(struct request *request, const struct snapshot *snapshot, const struct snapshot_device *device)
 {
     struct document_cache *cache = request->server->documents;
     size_t place = (size_t)(device - snapshot->devices);
-    struct message *text = cache_find(cache, snapshot, place);
-    if (!text) {
-        text = document_print(device);
-        if (text)
-            cache_add(cache, snapshot, place, text);
+    struct shared_response *document = cache_find(cache, snapshot, place);
+    if (!document) {
+        document = document_print(device);
+        if (document)
+            cache_add(cache, snapshot, place, document);
     }
-    struct MHD_Response *response =
-        text ? MHD_create_response_from_buffer_with_free_callback_cls(text->length, text->text, response_done, text)
-             : NULL;
-    if (response) {
-        answer_stream(request, "application/json", response);
-        return;
-    }
-    message_release(text);
-    answer_no_memory(request);
+    if (document)
+        answer_shared(request, document);
+    else
+        answer_no_memory(request);
 }

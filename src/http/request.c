@@ -26,12 +26,31 @@
 #define BIG_BODY    (1U << 20)  /* … twice the limit of a row that takes more than this, … */
 #define BODY_RATE   (256 << 10) /* … which may take its time if so many bytes come a second */
 
+/* Zeroed. The connection keeps the last one: it is large, and the next request is likely to come. */
+static struct request *request_new(struct client *client)
+{
+    struct request *request = client->spare;
+    client->spare = NULL;
+    if (!request)
+        return calloc(1, sizeof *request);
+    /* all but what its count, or its NUL, says is nothing: most of it */
+    const size_t terms = offsetof(struct request, identity.selector.terms),
+                 text = offsetof(struct request, target.text);
+    const size_t terms_end = terms + sizeof request->identity.selector.terms;
+    const size_t text_end = text + sizeof request->target.text;
+    memset(request, 0, terms);
+    memset((char *)request + terms_end, 0, text - terms_end);
+    memset((char *)request + text_end, 0, sizeof *request - text_end);
+    request->target.text[0] = '\0';
+    return request;
+}
+
 void *request_begin(void *listener, const char *target, struct MHD_Connection *connection)
 {
     struct http_server *server = ((struct listener *)listener)->server;
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct client *client = info ? info->socket_context : NULL;
-    struct request *request = client ? calloc(1, sizeof *request) : NULL;
+    struct request *request = client ? request_new(client) : NULL;
     if (!request)
         return NULL;
     request->server = server;
@@ -62,9 +81,11 @@ void request_end(void *listener, struct MHD_Connection *connection, void **conte
     OPENSSL_cleanse(request->secret, sizeof request->secret);
     change_wait_free(request->wait);
     buf_done(&request->body);
-    if (request->response)
-        MHD_destroy_response(request->response);
-    free(request);
+    answer_done(request);
+    if (!request->client->spare)
+        request->client->spare = request;
+    else
+        free(request);
 
     pthread_mutex_lock(&server->mutex);
     server->requests--;

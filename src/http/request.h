@@ -20,6 +20,7 @@ struct client;
 struct change_wait;
 struct http_server;
 struct route_row;
+struct shared_response;
 
 #define REQUEST_VARIABLES_MAX 3
 #define AUTH_SECRET_SIZE      65 /* 64 hex digits and a NUL */
@@ -61,7 +62,8 @@ struct request {
     char secret[AUTH_SECRET_SIZE]; /* of the token that it makes: shown in its answer, and wiped with the request */
 
     unsigned status;
-    struct MHD_Response *response; /* owned: the answer, once there is one */
+    struct MHD_Response *response;  /* owned: the answer, once there is one, … */
+    struct shared_response *shared; /* … unless others give it, too: then this is a reference that keeps it */
 };
 
 /* The library's callbacks, with the listener as their closure. */

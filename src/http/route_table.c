@@ -60,15 +60,18 @@ static bool pattern_matches(const char *pattern, const struct target *target,
         if (*at++ != '/')
             return false;
         const char *segment = target->segments[i];
-        size_t length = strcspn(at, "/");
         if (*at == '{') {
             if (!*segment || variable == REQUEST_VARIABLES_MAX)
                 return false;
             ret_variables[variable++] = segment;
-        } else if (strlen(segment) != length || memcmp(segment, at, length) != 0) {
-            return false;
+            while (*at && *at != '/')
+                at++;
+            continue;
         }
-        at += length;
+        while (*segment && *segment == *at && *at != '/')
+            segment++, at++;
+        if (*segment || (*at && *at != '/'))
+            return false;
     }
     return !*at;
 }

@@ -93,6 +93,7 @@ static void client_end(void **context)
     else
         server->clients = client->next;
     pthread_mutex_unlock(&server->mutex);
+    free(client->spare);
     free(client);
 }
 
@@ -279,6 +280,7 @@ static void listeners_stop(struct http_server *server)
 static void server_free(struct http_server *server)
 {
     document_cache_free(server->documents);
+    counters_cache_done(&server->counters);
     pthread_cond_destroy(&server->tick);
     pthread_cond_destroy(&server->idle);
     pthread_mutex_destroy(&server->mutex);
@@ -325,6 +327,7 @@ int http_start(const struct http_options *options, int unix_fd, const int *tcp_f
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&server->mutex, NULL);
+    pthread_mutex_init(&server->counters.mutex, NULL);
     pthread_cond_init(&server->tick, &monotonic);
     pthread_cond_init(&server->idle, &monotonic);
     pthread_condattr_destroy(&monotonic);

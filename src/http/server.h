@@ -12,6 +12,7 @@
 #define TUNWRIGHT_HTTP_SERVER_H
 
 #include "answer_counts.h"
+#include "counters_cache.h"
 #include "failure_limit.h"
 #include "request.h"
 #include "tls.h"
@@ -55,6 +56,7 @@ struct client {
     enum role role;                   /* … and what it may by its credentials, read once: on a Unix socket only */
     char address[ACTOR_ADDRESS_SIZE]; /* as struct actor has it */
     int fd;                           /* borrowed: open as long as this is linked */
+    struct request *spare;            /* owned: of the last request, for the next, or NULL */
     int64_t deadline_ns;              /* guarded: when it is closed unless its request is complete; 0: no matter */
     struct held_token {               /* guarded: what its stream was permitted by */
         char name[TOKEN_NAME_SIZE];   /* "": nothing that ends */
@@ -71,7 +73,8 @@ struct http_server {
     struct listener listeners[SERVER_LISTENERS_MAX];
     size_t listener_count;
     pthread_t ticker;
-    struct document_cache *documents; /* has a lock of its own */
+    struct document_cache *documents; /* has a lock of its own, and so has … */
+    struct counters_cache counters;   /* … this */
     struct answer_counts answered;
 
     pthread_mutex_t mutex; /* guards all that follows */

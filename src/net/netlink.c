@@ -221,6 +221,7 @@ int netlink_walk(const void *bytes, size_t length, uint32_t sequence, uint32_t p
             int visit_error = visit(message, context);
             if (visit_error && !reply->visit_error)
                 reply->visit_error = visit_error;
+            reply->ended = reply->ended || reply->is_one;
         }
         if (error)
             return error;
@@ -279,6 +280,13 @@ static int socket_ask(struct net_ns *ns, struct netlink_message *message, netlin
     if (!error)
         error = socket_receive(ns, visit, context, reply);
     return error ? error : reply->error;
+}
+
+int netlink_get(struct net_ns *ns, struct netlink_message *message, netlink_visit *visit, void *context)
+{
+    struct netlink_reply reply = {.is_one = true};
+    int error = socket_ask(ns, message, visit, context, &reply);
+    return error ? error : reply.visit_error;
 }
 
 int netlink_request(struct net_ns *ns, struct netlink_message *message, netlink_visit *visit, void *context,

@@ -54,6 +54,7 @@ static inline size_t netlink_align(size_t size)
 #define NETLINK_TEXT_SIZE 128
 struct netlink_reply {
     bool ended;                   /* the acknowledgement, or the end of the dump, was there */
+    bool is_one;                  /* set by who asks: the first answer ends it, without an acknowledgement */
     bool interrupted;             /* NLM_F_DUMP_INTR: what was dumped is not one moment's state */
     int error;                    /* the kernel's, negative */
     int visit_error;              /* the first that a visit returned */
@@ -82,6 +83,10 @@ bool netlink_text(const struct nlattr *attr, char *ret_text, size_t size);
 bool netlink_ip(const struct nlattr *attr, int family, struct ip_addr *ret_addr);
 
 /* ---- asking ------------------------------------------------------------------------------------------------------ */
+
+/* Sends a request that the kernel answers with one message, and asks for no acknowledgement besides: half the work, for
+ * what is asked often. Negative errno of the kernel or of `visit`. */
+int netlink_get(struct net_ns *ns, struct netlink_message *message, netlink_visit *visit, void *context);
 
 /* Sends a request and waits for its acknowledgement. `visit` (may be NULL) gets what else the kernel answers. A refusal
  * is put into *ret_err as "<format…> (<the kernel's own words>): <strerror>", with `operation`. */

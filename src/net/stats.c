@@ -68,7 +68,7 @@ int net_link_stats_of_link(struct net_ns *ns, uint32_t ifindex, struct link_stat
     struct stats_search search = {.found = false};
     struct ifinfomsg head = {.ifi_index = (int)ifindex};
     netlink_message_start(&message, RTM_GETLINK, 0, &head, sizeof head);
-    int error = netlink_request(ns, &message, stats_visit_link, &search, "RTM_GETLINK", NULL, "no counters");
+    int error = netlink_get(ns, &message, stats_visit_link, &search);
     return stats_answer(error, &search, ret_stats);
 }
 
@@ -80,7 +80,7 @@ int net_link_stats(struct net_ns *ns, uint32_t ifindex, struct link_stats *ret_s
     if (ifindex == 0 || ifindex > INT32_MAX)
         return -ENODEV;
     netlink_message_start(&message, RTM_GETSTATS, 0, &head, sizeof head);
-    int error = netlink_request(ns, &message, stats_visit, &search, "RTM_GETSTATS", NULL, "no counters");
+    int error = netlink_get(ns, &message, stats_visit, &search);
     if (error == -EOPNOTSUPP)
         return net_link_stats_of_link(ns, ifindex, ret_stats);
     return stats_answer(error, &search, ret_stats);
