@@ -60,9 +60,31 @@ static const struct script_line SCRIPT_DEVICES[] = {
     {"tap1 up", ENODEV},
 };
 
+/* A device changes hands: whose it is decides what may be done to it, and it is itself none the worse for it. */
+static const struct script_line SCRIPT_HANDOVER[] = {
+    {"tun0 release", ENODEV},
+    {"tun0 adopt", ENODEV},
+    {"tun0 create", 0},
+    {"tun0 adopt", 0}, /* it is ours already */
+    {"tun0 up", 0},
+    {"tun0 address+ 10.0.0.1/24", 0},
+    {"tun0 route+ 10.9.0.0/16", 0},
+    {"tun0 release", 0},
+    {"tun0 release", ENODEV},
+    {"tun0 mtu 1400", ENODEV},
+    {"tun0 address- 10.0.0.1/24", ENODEV},
+    {"tun0 route- 10.9.0.0/16", ENODEV},
+    {"tun0 delete", ENODEV},
+    {"tun0 create", EEXIST},
+    {"tun0 adopt", 0},
+    {"tun0 mtu 1400", 0},
+    {"tun0 route- 10.9.0.0/16", 0},
+    {"tun0 delete", 0},
+};
+
 static const struct script_line SCRIPT_BRIDGE[] = {
     {"tap0 create", 0},     {"tun0 create", 0},      {"tun0 master br0", EINVAL},
-    {"tap0 master br0", 0}, {"tap0 master none", 0},
+    {"tap0 master br0", 0}, {"tap0 master none", 0}, {"br0 adopt", EINVAL},
 };
 
 static const struct script_line SCRIPT_ADDRESSES[] = {
@@ -236,6 +258,11 @@ static inline bool script_step(const char *text, struct step *ret_step)
                 script_mac(word[i + 1], step.create.mac);
             }
         }
+    } else if (strcmp(verb, "adopt") == 0) {
+        step.kind = STEP_DEVICE_ADOPT;
+        step.adopt.kind = strncmp(word[0], "tap", 3) == 0 ? DEVICE_TAP : DEVICE_TUN;
+    } else if (strcmp(verb, "release") == 0) {
+        step.kind = STEP_DEVICE_RELEASE;
     } else if (strcmp(verb, "delete") == 0) {
         step.kind = STEP_DEVICE_DELETE;
     } else if (strncmp(verb, "address", 7) == 0) {

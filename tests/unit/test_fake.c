@@ -49,6 +49,7 @@ static void test_scripts(void **state)
 {
     (void)state;
     run_script(SCRIPT_DEVICES, ARRAY_SIZE(SCRIPT_DEVICES));
+    run_script(SCRIPT_HANDOVER, ARRAY_SIZE(SCRIPT_HANDOVER));
     run_script(SCRIPT_BRIDGE, ARRAY_SIZE(SCRIPT_BRIDGE));
     run_script(SCRIPT_ADDRESSES, ARRAY_SIZE(SCRIPT_ADDRESSES));
     run_script(SCRIPT_ROUTES, ARRAY_SIZE(SCRIPT_ROUTES));

@@ -141,6 +141,8 @@ static int real_apply(const struct step *step, struct err *err)
     struct observed_link link = {.ifindex = 0};
     if (step->kind == STEP_DEVICE_CREATE)
         return real_create(step, err);
+    if (step->kind == STEP_DEVICE_ADOPT)
+        return net_tun_adopt(ns, &step->device, &step->adopt, &link.ifindex, err);
     if ((step->kind != STEP_ROUTE_ADD && step->kind != STEP_ROUTE_DELETE) || !route_is_unattached(&step->route)) {
         int error = net_link_get(ns, step->device.name, &link, err);
         if (error)
@@ -156,6 +158,8 @@ static int real_apply(const struct step *step, struct err *err)
         if (!error)
             held_close(step->device.name);
         return error;
+    case STEP_DEVICE_RELEASE:
+        return net_link_clear_alias(ns, link.ifindex, err);
     case STEP_LINK_SET:
         if (step->link.set & LINK_OWNER)
             return net_tun_set_owner(h->fds[0], step->link.owner, err);
@@ -310,6 +314,13 @@ static void test_script_devices(void **state)
     (void)state;
     NEEDS_KERNEL();
     run_script(SCRIPT_DEVICES, ARRAY_SIZE(SCRIPT_DEVICES));
+}
+
+static void test_script_handover(void **state)
+{
+    (void)state;
+    NEEDS_KERNEL();
+    run_script(SCRIPT_HANDOVER, ARRAY_SIZE(SCRIPT_HANDOVER));
 }
 
 static void test_script_bridge(void **state)
@@ -775,6 +786,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         KERNEL_TEST(test_script_devices),
+        KERNEL_TEST(test_script_handover),
         KERNEL_TEST(test_script_bridge),
         KERNEL_TEST(test_script_addresses),
         KERNEL_TEST(test_script_routes),
