@@ -9,7 +9,7 @@ import socket
 from dataclasses import dataclass
 
 import pytest
-from lib import build
+from lib import build, door
 from lib.command import run
 
 ANSIBLE = build.TREE / "packaging" / "ansible"
@@ -211,6 +211,21 @@ def test_by_url_with_a_token(net, tmp_path):
     control.good(changed=False, devices=[TUN0], **by_url)
     done = control.bad("-vvv", devices=[TUN0 | {"mtu": 7}], **by_url)
     assert "/mtu: 7: this must be an integer" in done.text and token not in done.text
+
+
+def test_by_url_with_a_certificate(net, tmp_path):
+    """Over TLS, where the daemon wants to know who comes, and Ansible who answers."""
+    authority = door.Authority(net.base / "certificates")
+    client = authority.client("controller")
+    host = net.host("a", arguments=door.tls_options(authority, authority.server()))
+    door.make_token(host, "controller", "operator", kind="certificate")
+    control = Controller(host, tmp_path)
+    by_url = {"socket": "/nonexistent", "url": f"https://127.0.0.1:{door.TLS_PORT}", "ca_path": str(authority.file),
+              "client_cert": str(client.file), "client_key": str(client.key)}
+    control.good(changed=True, devices=[TUN0], **by_url)
+    assert names(host) == ["tun0"]
+    done = control("--check", devices=[TUN0], **by_url | {"ca_path": str(client.file)})
+    assert "certificate verify failed" in done.text.lower(), done.text
 
 
 def test_nobody_there(control):
