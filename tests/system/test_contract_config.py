@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """PATCH, the whole configuration at once, and changes that revert by themselves."""
 
+import contextlib
 import datetime
 import json
+import select
 import time
 
 import pytest
@@ -156,6 +158,34 @@ def api_put_in_chunks(connection, body):
     connection.close()
     assert document["code"] == "body_too_large" and document["status"] == answer.status
     return answer.status
+
+
+def send_slowly(host, piece, pause, times, rest):
+    """The connection, and when the daemon closed it, in seconds from the beginning; None: it did not."""
+    connection = host.connection()
+    connection.connect()
+    length = times * len(piece) + len(rest)
+    connection.sock.sendall(b"PUT /v1/config HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                            b"Content-Length: %d\r\n\r\n" % length)
+    began = time.monotonic()
+    for _ in range(times):
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sock.sendall(piece)
+        if select.select([connection.sock], [], [], pause)[0]:
+            return connection, time.monotonic() - began
+    connection.sock.sendall(rest)
+    return connection, None
+
+
+@pytest.mark.slow
+def test_big_config_may_take_its_time_and_a_trickle_may_not(host):
+    """Whoever sends steadily is waited for, longer than for any other request; whoever only keeps the connection is not."""
+    connection, closed = send_slowly(host, b" " * (1 << 20), 1, 7, b'{"devices":[]}')
+    with contextlib.closing(connection):
+        assert closed is None and connection.sock.recv(15).startswith(b"HTTP/1.1 200")
+    connection, closed = send_slowly(host, b" ", 0.5, 20, b'{"devices":[]}')
+    with contextlib.closing(connection):
+        assert closed and 4 < closed < 9 and connection.sock.recv(1) == b""
 
 
 # ---- confirmation ---------------------------------------------------------------------------------------------------
