@@ -112,26 +112,39 @@ int handle_device_delete(const struct request *request, struct err *ret_err)
     return result;
 }
 
+/* The queues of a device that has our mark are free, and held here from now on. */
+static int adopt_queues(const struct request *request, struct err *ret_err)
+{
+    const struct device_key *key = &request->packet->device;
+    struct netd_device *device;
+    struct target target;
+    int result = target_open(request->netd, key, &target, ret_err);
+    if (result < 0)
+        return result;
+    result = target_hold(request->netd, &target, key, request->packet->adopt.queues, &device, ret_err);
+    target_done(&target);
+    return result;
+}
+
 /* Somebody else's device gets our mark. Its queues are taken when a worker needs them, as of every device; where one is
  * going to, whether they are free is found out now, by taking them. */
 int handle_device_adopt(const struct request *request, struct err *ret_err)
 {
     const struct device_key *key = &request->packet->device;
     const struct device_adopt *adopt = &request->packet->adopt;
-    struct netd_device *device;
     struct target target;
     uint32_t ifindex;
-    int result = target_open_netns(request->netd, key->netns, &target, ret_err);
+    int result = target_open(request->netd, key, &target, NULL);
+    if (result == 0) { /* it has it already */
+        target_done(&target);
+        return adopt->queues > 0 ? adopt_queues(request, ret_err) : 0;
+    }
+    result = target_open_netns(request->netd, key->netns, &target, ret_err);
     if (result < 0)
         return result;
     result = net_tun_adopt(target.ns, key, adopt, &ifindex, ret_err);
     if (result == 0 && adopt->queues > 0) {
-        struct target marked;
-        result = target_open(request->netd, key, &marked, ret_err);
-        if (result == 0) {
-            result = target_hold(request->netd, &marked, key, adopt->queues, &device, ret_err);
-            target_done(&marked);
-        }
+        result = adopt_queues(request, ret_err);
         if (result < 0)
             net_link_clear_alias(target.ns, ifindex, NULL);
     }

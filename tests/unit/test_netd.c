@@ -202,6 +202,10 @@ static void adopted_queues(void **state)
     observed_done(&observed);
     assert_int_equal(adopt(&key, DEVICE_TUN, 0, NULL), 0);
     assert_int_equal(work(STEP_WORKER_START, &key, "{}", NULL, 1, &err), -EBUSY);
+    assert_int_equal(adopt(&key, DEVICE_TUN, 1, &err), -EBUSY); /* it stays ours all the same */
+    assert_int_equal(look("", &observed), 0);
+    assert_true(observed_link_find(&observed, "", "theirs")->ours);
+    observed_done(&observed);
     close(fd);
     assert_int_equal(start(&key, "{}"), 0);
     assert_int_equal(delete (&key, NULL), 0);
