@@ -24,17 +24,22 @@ unsigned identity_wait_s(const struct request *request)
     return (unsigned)((wait_ns + NSEC_PER_SEC - 1) / NSEC_PER_SEC);
 }
 
-/* Counts it and, not too often, tells the log; returns what it was given. */
+/* Counts it, where it is the client's, and, not too often, tells the log; returns what it was given. */
 static int failed(const struct request *request, int error, const struct err *e)
 {
     struct http_server *server = request->server;
+    const struct client *client = request->client;
     int64_t now = clock_monotonic_ns();
+    if (e->code != ERR_UNAUTHENTICATED && e->code != ERR_FORBIDDEN)
+        return error;
     pthread_mutex_lock(&server->mutex);
-    failure_limit_note(&server->failures, request->client->source, now);
+    failure_limit_note(&server->failures, client->source, now);
     bool say = rate_limit_permits(&server->refusals, now);
     pthread_mutex_unlock(&server->mutex);
-    if (say)
-        log_warning("refused a client from %s: %s", request->client->address, e->message);
+    if (say && client->transport == TRANSPORT_UNIX)
+        log_warning("refused user %u: %s", client->uid, e->message);
+    else if (say)
+        log_warning("refused a client from %s: %s", client->address, e->message);
     return error;
 }
 
@@ -80,7 +85,7 @@ static int take_token(struct request *request, const struct token *token, struct
     struct identity *identity = &request->identity;
     int error = selector_parse(token->selector, &identity->selector, ret_err);
     if (error)
-        return error; /* the store has checked it */
+        return error; /* what was stored had passed this */
     if (token->expires_ns && token->expires_ns <= clock_realtime_ns())
         return err_set(ret_err, -EACCES, ERR_UNAUTHENTICATED, "", "the token \"%s\" has expired", token->name);
     identity->role = token->role;
