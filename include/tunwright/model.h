@@ -243,7 +243,8 @@ struct cJSON *token_to_json(const struct token *token);
 /*
  * The strict pre-scan (RFC 8259, and RFC 7493 for what two readers could take differently): UTF-8, depth, one value and
  * nothing after it, number grammar, no duplicate member names, no NUL, no unpaired surrogate, no object with more than
- * 65536 members. O(n log n), no recursion deeper than JSON_DEPTH_MAX. -EINVAL with ERR_INVALID_JSON and the byte offset in the message.
+ * 65536 members. O(n log n), no recursion deeper than JSON_DEPTH_MAX. -EINVAL with ERR_INVALID_JSON and the byte
+ * offset in the message.
  */
 int json_check(const char *text, size_t length, struct err *ret_err);
 

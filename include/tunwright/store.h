@@ -54,6 +54,8 @@ int store_attempts_load(struct store *store, struct stored_device **ret_attempts
                         struct err *ret_err);
 int store_commit(struct store *store, struct err *ret_err);
 void store_rollback(struct store *store);
+/* Whether it takes a commit: writes what is there already. No transaction may be open. */
+int store_probe(struct store *store, struct err *ret_err);
 
 /* All `put`, `delete`, `bump` and `trim` below belong between store_begin and store_commit, like those above. Deleting
  * what is not there is -ENOENT with ERR_NOT_FOUND where it says so, else 0. */

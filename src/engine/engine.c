@@ -67,6 +67,7 @@ void engine_note_store(struct engine *engine, const struct err *err)
 void engine_publish_if_dirty(struct engine *engine)
 {
     struct snapshot *snapshot;
+    bool stored = false;
     struct err err = {0};
 
     if (!engine->dirty && !journal_is_due(engine))
@@ -76,10 +77,11 @@ void engine_publish_if_dirty(struct engine *engine)
         engine_resync_by(engine, clock_monotonic_ns() + NSEC_PER_SEC);
         return;
     }
-    if (journal_flush(engine, snapshot, &err) < 0) {
+    if (journal_flush(engine, snapshot, &stored, &err) < 0)
         engine_note_store(engine, &err);
-        snapshot->store_writable = engine->store_writable;
-    }
+    else if (stored)
+        engine->store_writable = true;
+    snapshot->store_writable = engine->store_writable;
     engine_publish(engine, snapshot);
 }
 

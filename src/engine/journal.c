@@ -125,30 +125,26 @@ static void journal_forget(struct journal *journal)
     journal->written.failed = false;
 }
 
-/* Numbers what there is to be told, and finds out what is due to be forgotten. */
-static int journal_prepare(struct engine *engine, const struct snapshot *after, struct err *ret_err)
+static void staged_write(struct journal *journal, size_t first, size_t end, int64_t time_ns)
+{
+    for (size_t i = first; i < end; i++) {
+        struct event *event = event_list_add(&journal->written, EVENT_TYPE_N, 0, "");
+
+        if (!event)
+            return;
+        *event = journal->staged.items[i];
+        if (time_ns)
+            event->time_ns = time_ns;
+    }
+}
+
+/* How far the events may be forgotten, and whether it is worth a DELETE now. */
+static void journal_plan_trim(struct engine *engine, uint64_t newest, int64_t time_ns)
 {
     struct journal *journal = &engine->journal;
-    struct event_ring *ring = &engine->events;
-    struct event_list *written = &journal->written;
-    int64_t time_ns = after ? after->time_ns : clock_realtime_ns();
+    const struct event_ring *ring = &engine->events;
+    uint64_t through = ring->oldest - 1;
 
-    journal_forget(journal);
-    if (after && journal->told)
-        event_list_compare(written, journal->told, after);
-    for (size_t i = 0; i < journal->staged.count; i++) {
-        struct event *event = event_list_add(written, EVENT_TYPE_N, 0, "");
-
-        if (event)
-            *event = journal->staged.items[i];
-    }
-    if (written->failed)
-        return err_no_memory(ret_err);
-    for (size_t i = 0; i < written->count; i++)
-        written->items[i].sequence = ring->newest + i + 1;
-    journal->staged_written = journal->staged.count;
-
-    uint64_t newest = ring->newest + written->count, through = ring->oldest - 1;
     if (newest > ENGINE_EVENTS_KEPT && newest - ENGINE_EVENTS_KEPT > through)
         through = newest - ENGINE_EVENTS_KEPT;
     journal->is_trim_due = newest - journal->rows_from >= ENGINE_EVENTS_KEPT + EVENTS_SLACK;
@@ -162,6 +158,26 @@ static int journal_prepare(struct engine *engine, const struct snapshot *after, 
         }
     }
     journal->trim_through = through;
+}
+
+/* Numbers what there is to be told: what happened before this change, what differs, what was staged with it. */
+static int journal_prepare(struct engine *engine, const struct snapshot *after, struct err *ret_err)
+{
+    struct journal *journal = &engine->journal;
+    struct event_list *written = &journal->written;
+    int64_t time_ns = after ? after->time_ns : clock_realtime_ns();
+
+    journal_forget(journal);
+    staged_write(journal, 0, journal->staged_kept, 0);
+    if (after && journal->told)
+        event_list_compare(written, journal->told, after);
+    staged_write(journal, journal->staged_kept, journal->staged.count, time_ns);
+    if (written->failed)
+        return err_no_memory(ret_err);
+    for (size_t i = 0; i < written->count; i++)
+        written->items[i].sequence = engine->events.newest + i + 1;
+    journal->staged_written = journal->staged.count;
+    journal_plan_trim(engine, engine->events.newest + written->count, time_ns);
     return 0;
 }
 
@@ -251,11 +267,12 @@ bool journal_is_due(const struct engine *engine)
     return journal->staged.count > 0 || journal->is_behind || clock_monotonic_ns() >= journal->trim_ns;
 }
 
-int journal_flush(struct engine *engine, const struct snapshot *after, struct err *ret_err)
+int journal_flush(struct engine *engine, const struct snapshot *after, bool *ret_stored, struct err *ret_err)
 {
     struct journal *journal = &engine->journal;
     int r = journal_prepare(engine, after, ret_err);
 
+    *ret_stored = false;
     if (r == 0 && journal->written.count == 0 && !journal->is_trim_due) {
         journal->after = snapshot_share(after);
         journal->is_written = true;
@@ -275,6 +292,7 @@ int journal_flush(struct engine *engine, const struct snapshot *after, struct er
         journal_forget(journal);
     journal->staged_kept = journal->staged.count; /* they happened, whatever becomes of the next change */
     journal->is_behind = r < 0;
+    *ret_stored = r == 0;
     return r;
 }
 

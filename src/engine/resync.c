@@ -305,18 +305,11 @@ static void resync_fail(struct engine *engine, const struct resync *resync, int 
     }
 }
 
-/* A store that refused to be written says so only when it is asked again: puts back a row that is there. */
-static void store_probe(struct engine *engine)
+/* A store that refused to be written says so only when it is asked again. Where events wait to be written, they are the
+ * question, and come after this. */
+static void engine_probe_store(struct engine *engine)
 {
-    struct store *store = engine->store;
-
-    if (store_begin(store, NULL) < 0)
-        return;
-    if (engine->device_count > 0 && store_device_put(store, &engine->devices[0]->view.stored, NULL) < 0) {
-        store_rollback(store);
-        return;
-    }
-    if (store_commit(store, NULL) == 0) {
+    if (!engine->journal.is_behind && store_probe(engine->store, NULL) == 0) {
         engine->store_writable = true;
         engine->dirty = true;
     }
@@ -344,7 +337,7 @@ void engine_resync(struct engine *engine)
         engine->settled = true;
     }
     if (!engine->store_writable) {
-        store_probe(engine);
+        engine_probe_store(engine);
         engine_resync_by(engine, begun_ns + 5 * NSEC_PER_SEC);
     }
     engine_publish_if_dirty(engine);

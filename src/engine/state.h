@@ -220,9 +220,9 @@ void journal_committed(struct engine *engine, const struct snapshot *after);
 void journal_rolled_back(struct engine *engine); /* what was staged meanwhile is forgotten as well */
 int journal_audit(struct engine *engine, const struct actor *actor, const char *changes, struct err *ret_err);
 /* Outside of a change: whether there is something to write though nothing is dirty; and writes, in a transaction of its
- * own where one is needed. journal_committed belongs after it. */
+ * own where one is needed (*ret_stored: it was, so the store takes rows). journal_committed belongs after it. */
 bool journal_is_due(const struct engine *engine);
-int journal_flush(struct engine *engine, const struct snapshot *after, struct err *ret_err);
+int journal_flush(struct engine *engine, const struct snapshot *after, bool *ret_stored, struct err *ret_err);
 /* At the start, before anything is staged: the events that are kept; and when the devices are loaded: the base. */
 int journal_load(struct engine *engine, struct err *ret_err);
 int journal_begin(struct engine *engine, struct err *ret_err);

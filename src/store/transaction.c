@@ -48,3 +48,18 @@ int store_revision_bump(struct store *store, struct err *ret_err)
         store->revision_next++;
     return r;
 }
+
+int store_probe(struct store *store, struct err *ret_err)
+{
+    struct query query = query_begin(store, STATEMENT_REVISION_SET, "write the database");
+    int r = store_begin(store, ret_err);
+
+    if (r < 0)
+        return r;
+    query_bind_int(&query, (int64_t)store->revision);
+    r = query_run(&query, ret_err);
+    if (r == 0)
+        return store_commit(store, ret_err);
+    store_rollback(store);
+    return r;
+}

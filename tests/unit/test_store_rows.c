@@ -87,6 +87,26 @@ static void test_revision(void **state)
     assert_int_equal(store_revision(place->store), 3);
 }
 
+static void test_probe(void **state)
+{
+    struct place *place = *state;
+    struct err err = {0};
+    sqlite3 *tool;
+
+    MUST(store_probe(place->store, &fault));
+    assert_int_equal(sqlite3_open(place->path, &tool), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(tool, "BEGIN; SELECT * FROM device", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(store_probe(place->store, &err), -EBUSY);
+    sqlite3_close(tool);
+    MUST(store_probe(place->store, &fault));
+    MUST(database_run(place->store->db, "PRAGMA query_only = ON", &fault, ""));
+    assert_int_equal(store_probe(place->store, &err), -EROFS);
+    MUST(database_run(place->store->db, "PRAGMA query_only = OFF", &fault, ""));
+    MUST(store_begin(place->store, &fault)); /* nothing is left open */
+    store_rollback(place->store);
+    assert_int_equal(store_revision(place->store), 0);
+}
+
 /* ---- events ------------------------------------------------------------------------------------------------------ */
 
 static void events_put(struct store *store, uint64_t first, uint64_t last, int64_t time_ns)
@@ -462,9 +482,10 @@ static void test_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_PLACE(test_revision), TEST_IN_PLACE(test_events),      TEST_IN_PLACE(test_unknown_event),
-        TEST_IN_PLACE(test_audit),    TEST_IN_PLACE(test_large_audit), TEST_IN_PLACE(test_tokens),
-        TEST_IN_PLACE(test_pending),  TEST_IN_PLACE(test_files),       TEST_IN_PLACE(test_full),
+        TEST_IN_PLACE(test_revision),      TEST_IN_PLACE(test_probe),   TEST_IN_PLACE(test_events),
+        TEST_IN_PLACE(test_unknown_event), TEST_IN_PLACE(test_audit),   TEST_IN_PLACE(test_large_audit),
+        TEST_IN_PLACE(test_tokens),        TEST_IN_PLACE(test_pending), TEST_IN_PLACE(test_files),
+        TEST_IN_PLACE(test_full),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
