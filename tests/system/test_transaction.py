@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several devices in one change, in a real kernel: what one gives up another takes, and a thousand are soon compared."""
+
+import json
+import time
+
+import pytest
+from lib.waiting import until
+
+
+@pytest.fixture
+def host(net):
+    return net.host("a")
+
+
+def udp(name, port, **more):
+    worker = {"type": "udp", "local": f"127.0.0.1:{port}", "remote": "127.0.0.2:5000"}
+    return {"name": name, "kind": "tun", "worker": worker, **more}
+
+
+def put(host, *devices, status=200, query=""):
+    return host.api("PUT", f"/v1/config{query}", {"devices": list(devices)}).expect(status)
+
+
+def test_workers_swap_their_addresses(host):
+    """Neither could be bound while the other still is; who is not concerned keeps its process."""
+    put(host, udp("tun0", 5000), udp("tun1", 5001), udp("tun2", 5002))
+    bystander = host.worker_pid("tun2")
+    put(host, udp("tun0", 5001), udp("tun1", 5000), udp("tun2", 5002))
+    for name in ("tun0", "tun1", "tun2"):
+        until(lambda n=name: host.status(n)["state"] == "ready", 10, name)
+    assert host.worker_pid("tun2") == bystander
+    # down a chain, too: each takes the next one's
+    put(host, udp("tun0", 5000), udp("tun1", 5002), udp("tun2", 5009))
+    assert put(host, udp("tun0", 5000), udp("tun1", 5002), udp("tun2", 5009)).changed is False
+
+
+def test_swap_that_fails_is_undone(host):
+    put(host, udp("tun0", 5000), udp("tun1", 5001))
+    kernel = host.namespace.kernel()
+    refused = put(host, udp("tun0", 5001), udp("tun1", 5000, routes=[{"to": "10.9.0.0/16", "via": "203.0.113.1"}]),
+                  status=422)
+    refused.problem(422, "kernel_refused", "/devices/1/routes/0")
+    until(lambda: host.namespace.kernel() == kernel, 10, "the kernel is as it was")
+    for name, port in (("tun0", 5000), ("tun1", 5001)):
+        until(lambda n=name: host.status(n)["state"] == "ready", 10, name)
+        assert host.get(f"/v1/devices/{name}")["worker"]["local"] == f"127.0.0.1:{port}"
+
+
+def test_what_moves_between_devices(host):
+    attached = {"to": "10.9.0.0/16", "metric": 5}
+    blackhole = {"to": "10.11.0.0/16", "type": "blackhole", "metric": 7}
+    put(host, {"name": "tun0", "kind": "tun", "addresses": ["192.168.7.1/24", "fd00:7::1/64"],
+               "routes": [attached, blackhole]}, {"name": "tun1", "kind": "tun"})
+    put(host, {"name": "tun0", "kind": "tun"},
+        {"name": "tun1", "kind": "tun", "addresses": ["192.168.7.1/24", "fd00:7::1/64"], "routes": [attached, blackhole]})
+    assert host.namespace.addresses("tun0") == set()
+    assert host.namespace.addresses("tun1") == {"192.168.7.1/24", "fd00:7::1/64"}
+    for name in ("tun0", "tun1"):
+        assert host.status(name)["state"] == "ready"
+    assert [r["dev"] for r in host.namespace.ip_json("route", "show", "10.9.0.0/16")] == ["tun1"]
+    assert len(host.namespace.ip_json("route", "show", "10.11.0.0/16")) == 1
+    # a device of one name may become quite another, and back
+    put(host, {"name": "tun0", "kind": "tap", "addresses": ["192.168.7.1/24"]}, {"name": "tun1", "kind": "tun"})
+    assert host.namespace.addresses("tun0") == {"192.168.7.1/24"} and not host.namespace.addresses("tun1")
+    assert host.namespace.ip_json("route", "show", "10.11.0.0/16") == []
+
+
+@pytest.mark.slow
+def test_a_thousand_unchanged(host):
+    """A configuration that is there already is compared, and nothing else."""
+    devices = [{"name": f"tun{i}", "kind": "tun", "addresses": [f"10.{i // 250}.{i % 250}.1/24"]} for i in range(1000)]
+    put(host, *devices)
+    body = json.dumps({"devices": devices}).encode()
+    took = []
+    for _ in range(5):
+        begun = time.monotonic()
+        answer = host.api("PUT", "/v1/config", raw=body, headers={"Content-Type": "application/json"}).expect(200)
+        took.append(time.monotonic() - begun)
+        assert answer.changed is False
+    print(f"unchanged: {min(took) * 1000:.0f} ms")
+    assert min(took) < 2  # with sanitizers, and the answer of a thousand documents
+    put(host)
