@@ -281,3 +281,31 @@ def test_secrets_come_out_nowhere(host):
             assert canary.encode() not in text, f"a token in {where}"
     for where, text in said:
         assert key[:32].encode() not in text and b"PRIVATE" not in text, f"the key in {where}"
+
+
+def memory_of(process):
+    """What may be written there, piece by piece; a sanitizer's own book-keeping is left out."""
+    with open(f"/proc/{process.pid}/maps") as maps, open(f"/proc/{process.pid}/mem", "rb") as memory:
+        for line in maps:
+            match = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
+            begin, end = (int(match[1], 16), int(match[2], 16)) if match else (0, 0)
+            if 0 < end - begin < 1 << 30:
+                memory.seek(begin)
+                yield memory.read(end - begin)
+
+
+def test_secrets_do_not_stay_in_memory(net):
+    """Of the optimised build, in which a wipe of what nobody reads any more could get lost."""
+    authority = door.Authority(net.base / "certificates")
+    host = net.host("a", build="release", listen=[f"127.0.0.1:{door.PLAIN_PORT}"],
+                    arguments=door.tls_options(authority, authority.server(), clients=False))
+    secret = door.make_token(host, "canary", "admin")
+    door.ask(door.plain(host), "GET", "/v1/devices", secret).expect(200)
+    door.ask(door.tls(host, authority), "GET", "/v1/devices", secret).expect(200)
+    door.ask(door.tls(host, authority), "POST", "/v1/tokens", secret, {"name": "second", "role": "reader"}).expect(201)
+    host.device("tun0", kind="tun", labels={"control": "it-would-be-found"})
+    memory = list(memory_of(host.daemon.process))
+    assert any(b"it-would-be-found" in piece for piece in memory)
+    key = max((authority.directory / "server.key").read_text().splitlines(), key=len)
+    for what in (secret, host.token(), key):
+        assert not any(what.encode() in piece for piece in memory)
