@@ -240,6 +240,16 @@ def test_served_as_json(host):
     assert host.get("/v1/openapi.json") == contract().document
 
 
+@each([o for o in OPERATIONS if o.method == "GET" and o.id != "watch"])
+def test_head_is_get(host, operation):
+    get = send(host, Call(operation)).expect(200)
+    call = Call(operation)
+    call.method = "HEAD"
+    head = send(host, call).expect(200)
+    assert head.body == b"" and set(head.headers) == set(get.headers)
+    assert all(head.headers[name] == get.headers[name] for name in ("content-type", "etag") if name in get.headers)
+
+
 @each(OPERATIONS)
 def test_400_unknown_query(host, operation):
     send(host, Call(operation), query={"colour": "red"}).problem(400, "invalid_query")
