@@ -43,9 +43,9 @@ def rename(host, name):
 
 
 def reorder(host, name):
-    """The second address of the subnet becomes its first."""
-    host.namespace.ip("address", "del", ADDRESSES[0], "dev", name)
-    host.namespace.ip("address", "add", ADDRESSES[0], "dev", name)
+    """The second address of the subnet becomes its first. In one go: the daemon would put the first back in between."""
+    lines = [f"address {verb} {ADDRESSES[0]} dev {name}\n" for verb in ("del", "add")]
+    host.namespace.run("ip", "-batch", "-", stdin="".join(lines))
 
 
 def ip(*words):
