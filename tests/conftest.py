@@ -170,9 +170,9 @@ def pytest_collection_modifyitems(items):
 
 def pytest_configure(config):
     if contract.RECORD not in os.environ:
-        handle, os.environ[contract.RECORD] = tempfile.mkstemp(prefix="tunwright-contract-")
-        os.close(handle)
-        config.add_cleanup(lambda: os.unlink(os.environ.pop(contract.RECORD)))
+        directory = tempfile.mkdtemp(prefix=f"tw{os.getpid()}-seen-", dir="/tmp")  # sweep() knows it by its name
+        os.environ[contract.RECORD] = f"{directory}/seen"
+        config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
     # SIGTERM ends the run as Ctrl-C does: with everything cleaned up
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     path = os.environ.get("TUNWRIGHT_TEST_RESULTS")
