@@ -73,9 +73,10 @@ static int admit_pending(const struct engine *engine, struct change *change)
     }
     if (!pending || change->dry_run)
         return 0;
-    err_list_add(&change->errors, ERR_CONFIRMATION_PENDING, "",
-                 "a change by %s waits to be confirmed or reverted until %s", pending->stored.actor.name,
-                 clock_print(pending->stored.deadline_ns, until));
+    err_list_add(
+        &change->errors, ERR_CONFIRMATION_PENDING, "",
+        "a change by %s waits until %s: POST /v1/config/confirm keeps it, POST /v1/config/revert takes it back",
+        pending->stored.actor.name, clock_print(pending->stored.deadline_ns, until));
     return -EBUSY;
 }
 
@@ -89,6 +90,13 @@ static int admit(const struct engine *engine, struct change *change)
         return refuse(change, -EINVAL, ERR_INVALID_QUERY, "", "a dry run changes nothing that could be confirmed");
     if (change->confirm_s > CONFIRM_MAX_S)
         return refuse(change, -EINVAL, ERR_INVALID_QUERY, "", "confirm_s is at most 86400");
+    if (change->selector.count > 0 && change->confirm_s)
+        return refuse(change, -EPERM, ERR_FORBIDDEN, "",
+                      "a token with a selector may not confirm, and a change that waits holds up all others: leave "
+                      "confirm_s out");
+    if (change->selector.count > 0 && change->kind == CHANGE_DEVICE_ADOPT)
+        return refuse(change, -EPERM, ERR_FORBIDDEN, "",
+                      "a token with a selector may not take devices over: none has labels before it is managed");
     if (!kind_is_whole(change->kind))
         return admit_pending(engine, change);
     if (change->selector.count > 0)
@@ -115,8 +123,12 @@ static int single_edit(struct change *change, const struct tracked *current, str
     struct err err;
     int r;
 
-    if (device && change->kind != CHANGE_DEVICE_CREATE && !selector_matches(&change->selector, device))
-        return refuse_missing(change);
+    if (device && !selector_matches(&change->selector, device)) {
+        if (change->kind != CHANGE_DEVICE_CREATE)
+            return refuse_missing(change);
+        err_list_add(&change->errors, ERR_ALREADY_EXISTS, "/name", "the name %s is taken", change->name);
+        return -EEXIST; /* and nothing of its version, which a precondition would tell */
+    }
     if (!device && !kind_brings_document(change->kind))
         return refuse_missing(change);
     r = precondition_check(&change->precondition, current ? etag_of_device(&current->view.stored, etag) : NULL, &err);

@@ -78,6 +78,14 @@ void config_put(struct request *request)
 /* ---- confirmation -------------------------------------------------------------------------------------------------
  */
 
+/* What it was names a device, which may be none of theirs who see only some. */
+static bool add_pending_operation(cJSON *pending, const struct request *request, const struct snapshot *snapshot)
+{
+    if (request->identity.selector.count)
+        return cJSON_AddNullToObject(pending, "operation");
+    return answer_add_text(pending, "operation", snapshot->pending_actor.operation);
+}
+
 static void pending_answer(struct request *request, const struct snapshot *snapshot)
 {
     cJSON *json = cJSON_CreateObject(), *pending = NULL;
@@ -91,7 +99,7 @@ static void pending_answer(struct request *request, const struct snapshot *snaps
         whole = pending && json_add_time(pending, "deadline", snapshot->pending_deadline_ns) &&
                 json_add_u64(pending, "remaining_s", (uint64_t)left_s) &&
                 answer_add_text(pending, "actor", snapshot->pending_actor.name) &&
-                answer_add_text(pending, "operation", snapshot->pending_actor.operation);
+                add_pending_operation(pending, request, snapshot);
     }
     if (!whole) {
         cJSON_Delete(json);

@@ -40,7 +40,8 @@ static bool selector_equal(const struct selector *a, const struct selector *b)
 
 bool event_filter_equal(const struct event_filter *a, const struct event_filter *b)
 {
-    return !strcmp(a->device, b->device) && selector_equal(&a->wanted, &b->wanted) && selector_equal(&a->own, &b->own);
+    return a->sees_tokens == b->sees_tokens && !strcmp(a->device, b->device) &&
+           selector_equal(&a->wanted, &b->wanted) && selector_equal(&a->own, &b->own);
 }
 
 bool event_filter_takes_device(const struct event_filter *filter, const struct device *device)
@@ -50,8 +51,15 @@ bool event_filter_takes_device(const struct event_filter *filter, const struct d
            (!filter->own.count || selector_matches(&filter->own, device));
 }
 
+static bool is_about_token(const struct event *event)
+{
+    return event->type == EVENT_TOKEN_CREATED || event->type == EVENT_TOKEN_DELETED;
+}
+
 bool event_filter_takes(const struct event_filter *filter, const struct snapshot *snapshot, const struct event *event)
 {
+    if (is_about_token(event) && !filter->sees_tokens)
+        return false;
     if (!*event->device)
         return !*filter->device && !filter->wanted.count && !filter->own.count;
     if (*filter->device && strcmp(filter->device, event->device) != 0)

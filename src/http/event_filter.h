@@ -15,12 +15,14 @@ struct event_filter {
     char device[DEVICE_NAME_SIZE]; /* "": all */
     struct selector wanted;        /* by the query */
     struct selector own;           /* of who asks: nothing else exists for it */
+    bool sees_tokens;              /* who has which is the admins' business */
 };
 
-/* One reference, and nothing asked for; NULL: no memory. */
+/* One reference, and nothing asked for, by nobody of importance; NULL: no memory. */
 struct event_filter *event_filter_new(void);
 struct event_filter *event_filter_share(struct event_filter *filter);
 void event_filter_release(struct event_filter *filter);
+/* Whether one can stand in for the other. */
 bool event_filter_equal(const struct event_filter *a, const struct event_filter *b);
 bool event_filter_takes_device(const struct event_filter *filter, const struct device *device);
 

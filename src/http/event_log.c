@@ -30,7 +30,8 @@ struct event_query {
 
 static int event_query_read(const struct request *request, struct event_query *ret_query, struct err *ret_err)
 {
-    struct event_query query = {.filter = {.own = request->identity.selector}};
+    struct event_query query = {
+        .filter = {.own = request->identity.selector, .sees_tokens = request->identity.role >= ROLE_ADMIN}};
     const char *device = request_query(request, "device");
     if (device && (!device_name_is_valid(device) || text_copy(query.filter.device, sizeof query.filter.device, device)))
         return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "\"%.64s\" cannot be a device's name", device);

@@ -17,6 +17,13 @@
 
 void tokens_list(struct request *request)
 {
+    struct err e;
+    if (request->identity.selector.count) {
+        err_set(&e, -EACCES, ERR_FORBIDDEN, "", "tokens are for all devices, and %s is for some",
+                request->identity.name);
+        answer_problem(request, &e);
+        return;
+    }
     const struct snapshot *snapshot CLEANUP(devices_snapshot_done) = engine_snapshot(request->server->engine);
     cJSON *items = cJSON_CreateArray();
     for (size_t i = 0; items && i < snapshot->tokens->count; i++)

@@ -49,6 +49,7 @@ static int parse_filter(const struct request *request, struct event_filter *filt
     if (selector && selector_parse(selector, &filter->wanted, &e))
         return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "selector: %.250s", e.message);
     filter->own = request->identity.selector;
+    filter->sees_tokens = request->identity.role >= ROLE_ADMIN;
     return 0;
 }
 
