@@ -235,6 +235,9 @@ struct token {
 int token_parse(const char *text, size_t length, struct token *ret_token, struct err_list *errors);
 /* All but the digest; {"name", "kind", "role", "selector", "created", "expires"}. Owned; NULL: no memory. */
 struct cJSON *token_to_json(const struct token *token);
+/* What the audit log and a dry run show of its making or end: [{"token", "action": "created" | "deleted", "kind", "role",
+ * "selector", "expires"}]. Owned text; NULL: no memory. */
+char *token_change_print(const struct token *token, bool created);
 
 /* ---- JSON -------------------------------------------------------------------------------------------------------- */
 

@@ -141,8 +141,8 @@ int store_tokens_load(struct store *store, struct token **ret_tokens, size_t *re
 /* Whether the token for provisioning was made once. */
 int store_token_made(struct store *store, bool *ret_made, struct err *ret_err);
 int store_token_set_made(struct store *store, struct err *ret_err);
-/* Both at once, in a transaction of its own: adds that token, and notes that it was made. */
-int store_token_provision(struct store *store, const struct token *token, struct err *ret_err);
+/* All at once, in a transaction of its own: adds that token, notes that it was made, and leaves the audit entry. */
+int store_token_provision(struct store *store, const struct token *token, const char *changes, struct err *ret_err);
 
 /* ---- a change that waits for its confirmation -------------------------------------------------------------------- */
 

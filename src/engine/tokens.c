@@ -115,19 +115,6 @@ static int delete_begin(const struct engine *engine, struct change *change, stru
     return *ret_next ? 0 : err_no_memory(ret_err);
 }
 
-/* What the audit log shows: everything in it is a plain word. NULL: no memory. */
-static char *change_text(const struct change *change)
-{
-    const struct token *token = &change->token;
-    char *text = NULL;
-    bool created = change->kind == CHANGE_TOKEN_CREATE;
-
-    if (asprintf(&text, "[{\"token\":\"%s\",\"action\":\"%s\",\"kind\":\"%s\",\"role\":\"%s\"}]", token->name,
-                 created ? "created" : "deleted", token_kind_name(token->kind), role_name(token->role)) < 0)
-        return NULL;
-    return text;
-}
-
 /* ---- from beginning to end --------------------------------------------------------------------------------------- */
 
 static int change_write(struct engine *engine, const struct change *change, const struct snapshot *snapshot,
@@ -186,12 +173,13 @@ static int change_run(struct engine *engine, struct change *change, struct err *
 
     /* who sees some devices only must not make a token that sees all */
     if (change->selector.count > 0)
-        return err_set(ret_err, -EACCES, ERR_FORBIDDEN, "", "tokens are for all devices");
+        return err_set(ret_err, -EACCES, ERR_FORBIDDEN, "", "tokens are for all devices, and %s is for some",
+                       change->actor.name);
     r = change->kind == CHANGE_TOKEN_CREATE ? create_begin(engine, change, &next, ret_err)
                                             : delete_begin(engine, change, &next, ret_err);
     if (r < 0)
         return r;
-    change->differences = change_text(change);
+    change->differences = token_change_print(&change->token, change->kind == CHANGE_TOKEN_CREATE);
     if (!change->differences) {
         tokens_release(next);
         return err_no_memory(ret_err);

@@ -97,6 +97,9 @@ int http_token_provision(const char *path, struct store *store, struct err *ret_
     if (error || made)
         return error;
     error = token_load(path, token.digest, ret_err);
+    if (error)
+        return error;
     token.created_ns = clock_realtime_ns();
-    return error ? error : store_token_provision(store, &token, ret_err);
+    char *changes CLEANUP(text_done) = token_change_print(&token, true);
+    return changes ? store_token_provision(store, &token, changes, ret_err) : err_no_memory(ret_err);
 }

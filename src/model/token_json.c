@@ -87,8 +87,15 @@ static const struct field answer_fields[] = {
     {"created", &field_time, TOKEN(created_ns), 0, NULL},
     TOKEN_EXPIRES,
 };
+static const struct field change_fields[] = {
+    {"kind", &field_word, TOKEN(kind), 0, &token_kind_words},
+    {"role", &field_word, TOKEN(role), 0, &role_words},
+    {"selector", &field_selector, 0, FIELD_NULLABLE, NULL},
+    TOKEN_EXPIRES,
+};
 static const struct field_table request_table = {.rows = request_fields, .count = ARRAY_SIZE(request_fields)};
 static const struct field_table answer_table = {.rows = answer_fields, .count = ARRAY_SIZE(answer_fields)};
+static const struct field_table change_table = {.rows = change_fields, .count = ARRAY_SIZE(change_fields)};
 
 int token_parse(const char *text, size_t length, struct token *ret_token, struct err_list *errors)
 {
@@ -107,4 +114,22 @@ int token_parse(const char *text, size_t length, struct token *ret_token, struct
 struct cJSON *token_to_json(const struct token *token)
 {
     return fields_encode(&answer_table, token);
+}
+
+char *token_change_print(const struct token *token, bool created)
+{
+    CLEANUP(document_done) cJSON *list = cJSON_CreateArray();
+    CLEANUP(document_done) cJSON *fields = fields_encode(&change_table, token);
+    cJSON *change = cJSON_CreateObject(), *member;
+
+    if (!list || !change || !cJSON_AddItemToArray(list, change)) {
+        cJSON_Delete(change);
+        return NULL;
+    }
+    if (!fields || !cJSON_AddStringToObject(change, "token", token->name) ||
+        !cJSON_AddStringToObject(change, "action", created ? "created" : "deleted"))
+        return NULL;
+    while ((member = fields->child))
+        cJSON_AddItemToArray(change, cJSON_DetachItemViaPointer(fields, member)); /* with the name that it has */
+    return cJSON_PrintUnformatted(list);
 }

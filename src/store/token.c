@@ -98,8 +98,9 @@ int store_token_set_made(struct store *store, struct err *ret_err)
     return query_run(&query, ret_err);
 }
 
-int store_token_provision(struct store *store, const struct token *token, struct err *ret_err)
+int store_token_provision(struct store *store, const struct token *token, const char *changes, struct err *ret_err)
 {
+    static const struct actor actor = {.name = "system", .operation = "provision the first token"};
     int r = store_begin(store, ret_err);
 
     if (r < 0)
@@ -107,6 +108,8 @@ int store_token_provision(struct store *store, const struct token *token, struct
     r = store_token_add(store, token, ret_err);
     if (r == 0)
         r = store_token_set_made(store, ret_err);
+    if (r == 0)
+        r = store_audit_put(store, token->created_ns, &actor, changes, ret_err);
     if (r == 0)
         return store_commit(store, ret_err);
     store_rollback(store);

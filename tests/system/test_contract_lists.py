@@ -117,26 +117,27 @@ def test_wrong_event_queries(host, query):
 # ---- audit ----------------------------------------------------------------------------------------------------------
 
 def test_audit(host):
-    assert host.get("/v1/audit") == {"items": [], "next": None}
+    first = host.get("/v1/audit")
+    assert [i["operation"] for i in first["items"]] == ["provision the first token"] and first["next"] is None
     host.device("tun0", kind="tun", labels={"site": "berlin"})
     host.device("tun0", kind="tun", labels={"site": "berlin"})  # nothing
     host.api("PUT", "/v1/devices/tun1", {"kind": "tun", "mtu": 5}).expect(400)
     host.api("PUT", f"{TUN0}/addresses/192.168.3.11/24?confirm_s=60").expect(201)
     host.api("POST", "/v1/config/confirm").expect(200)
     host.api("DELETE", TUN0).expect(204)
-    items = host.get("/v1/audit")["items"]
+    items = host.get("/v1/audit?after=1")["items"]
     assert [i["operation"] for i in items] == ["PUT /v1/devices/tun0", "PUT /v1/devices/tun0/addresses/192.168.3.11/24",
                                                "POST /v1/config/confirm", "DELETE /v1/devices/tun0"]
     assert all(i["actor"] == "uid:0" and i["address"] == "unix" for i in items)
     assert items[0]["changes"][0]["patch"]["labels"] == {"site": "berlin"}
     assert items[1]["changes"] == [{"device": "tun0", "action": "changed", "patch": {"addresses": ["192.168.3.11/24"]}}]
     assert items[3]["changes"] == [{"device": "tun0", "action": "deleted", "patch": None}]
-    assert [i["sequence"] for i in items] == [1, 2, 3, 4]
-    assert sum(pages(host, "/v1/audit?limit=1"), []) == sum(pages(host, "/v1/audit?limit=3"), []) == items
-    assert host.get("/v1/audit?after=2")["items"] == items[2:]
+    assert [i["sequence"] for i in items] == [2, 3, 4, 5]
+    assert sum(pages(host, "/v1/audit?limit=1"), []) == sum(pages(host, "/v1/audit?limit=3"), []) == first["items"] + items
+    assert host.get("/v1/audit?after=3")["items"] == items[2:]
     for query in ("after=x", "limit=0", "device=tun0"):
         host.api("GET", f"/v1/audit?{query}").problem(400, "invalid_query")
     host.kill9("tunwrightd")
     host.daemon_start()
     host.ready()
-    assert host.get("/v1/audit")["items"] == items
+    assert host.get("/v1/audit")["items"] == first["items"] + items

@@ -105,7 +105,7 @@ static int world_begin(void **state)
     if (store_open(world.database_path, &world.store, &e))
         fail_msg("%s", e.message);
     assert_int_equal(auth_digest(TOKEN, strlen(TOKEN), token.digest), 0);
-    assert_int_equal(store_token_provision(world.store, &token, &e), 0);
+    assert_int_equal(store_token_provision(world.store, &token, "[]", &e), 0);
     world.fake = kernel_fake_new();
     assert_non_null(world.fake);
     world.fake_ops = world.fake->kernel.ops;

@@ -314,7 +314,7 @@ static void test_tokens(void **state)
     assert_true(store_token_add(place->store, &a, &err) < 0); /* outside of a transaction */
     MUST(store_token_made(place->store, &made, &fault));
     assert_false(made);
-    MUST(store_token_provision(place->store, &b, &fault));
+    MUST(store_token_provision(place->store, &b, "[]", &fault));
     MUST(store_token_made(place->store, &made, &fault));
     assert_true(made);
     MUST(store_begin(place->store, &fault));
@@ -337,7 +337,7 @@ static void test_tokens(void **state)
     MUST(store_commit(place->store, &fault));
     MUST(store_token_made(place->store, &made, &fault));
     assert_true(made); /* for ever */
-    assert_int_equal(store_token_provision(place->store, &a, &err), -EEXIST);
+    assert_int_equal(store_token_provision(place->store, &a, "[]", &err), -EEXIST);
     MUST(store_begin(place->store, &fault)); /* nothing is left open */
     store_rollback(place->store);
 

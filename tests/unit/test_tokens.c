@@ -104,10 +104,14 @@ static void test_audit(void **state)
     read->audit_most = 10;
     assert_int_equal(submit_keep(bench, read), OUTCOME_UNCHANGED);
     assert_int_equal(read->audit_count, 2);
-    assert_string_equal(read->audit[0].changes,
-                        "[{\"token\":\"ci\",\"action\":\"created\",\"kind\":\"certificate\",\"role\":\"operator\"}]");
-    assert_string_equal(read->audit[1].changes,
-                        "[{\"token\":\"ci\",\"action\":\"deleted\",\"kind\":\"certificate\",\"role\":\"operator\"}]");
+    assert_string_equal(
+        read->audit[0].changes,
+        "[{\"token\":\"ci\",\"action\":\"created\",\"kind\":\"certificate\",\"role\":\"operator\",\"selector\":null,"
+        "\"expires\":null}]");
+    assert_string_equal(
+        read->audit[1].changes,
+        "[{\"token\":\"ci\",\"action\":\"deleted\",\"kind\":\"certificate\",\"role\":\"operator\",\"selector\":null,"
+        "\"expires\":null}]");
     assert_string_equal(read->audit[0].actor.name, "uid:0");
     for (size_t i = 0; i < read->audit_count; i++)
         audit_entry_done(&read->audit[i]);
