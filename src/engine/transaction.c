@@ -67,12 +67,10 @@ int transaction_fail(const struct transaction *t, const struct part *part, int e
     struct err placed = *err;
 
     if (part && t->whole) {
-        if (part->place != PLACE_NONE) {
+        (void)snprintf(placed.message, sizeof(placed.message), "%s: %.300s", part_name(part), err->message);
+        placed.pointer[0] = '\0';
+        if (part->place != PLACE_NONE)
             (void)snprintf(placed.pointer, sizeof(placed.pointer), "/devices/%zu%.120s", part->place, err->pointer);
-        } else {
-            placed.pointer[0] = '\0';
-            (void)snprintf(placed.message, sizeof(placed.message), "%s: %.300s", part_name(part), err->message);
-        }
     }
     err_list_add_err(t->errors, &placed);
     return error;

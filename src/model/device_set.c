@@ -7,6 +7,7 @@
 #include "document.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,11 +176,24 @@ static int entry_compare(const void *a, const void *b)
     return order != 0 ? order : left->place < right->place ? -1 : left->place > right->place;
 }
 
+/* A place in a long list says little to whoever made it from names. */
+static void entry_name_faults(const cJSON *json, struct err_list *errors, size_t first)
+{
+    const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, "name"));
+
+    for (size_t i = first; name && device_name_is_valid(name) && i < errors->count; i++) {
+        struct err named = errors->items[i];
+        (void)snprintf(named.message, sizeof(named.message), "%s: %.300s", name, errors->items[i].message);
+        errors->items[i] = named;
+    }
+}
+
 /* `path`: NULL for a document by itself. */
 static int entry_read(struct cut text, const struct fault_path *path, struct entries *entries, struct err_list *errors)
 {
     CLEANUP(document_done) cJSON *json = NULL;
     struct entry entry = {.place = path ? path->index : 0};
+    size_t faults = errors->count;
 
     if ((size_t)(text.end - text.at) > DOCUMENT_TEXT_MAX) {
         return fault_add(errors, path, NULL, ERR_LIMIT_EXCEEDED, "a document of %zu bytes: it can have %u at most",
@@ -191,6 +205,8 @@ static int entry_read(struct cut text, const struct fault_path *path, struct ent
     int result = device_decode(json, NULL, false, path, &entry.device, errors);
     if (result == 0)
         entries->items[entries->count++] = entry;
+    else if (path)
+        entry_name_faults(json, errors, faults);
     return result;
 }
 

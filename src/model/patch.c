@@ -10,6 +10,8 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 
 /* What a patch leaves of itself where there is nothing to be changed: its nulls go, but for those in arrays. */
 static void patch_strip(cJSON *patch)
@@ -107,6 +109,24 @@ cJSON *patch_make(const cJSON *before, const cJSON *after)
     return made;
 }
 
+/* A worker's type that is patched leaves the fields of the type before: who sees them refused did not send them. */
+static void explain_leftovers(const struct device *current, struct err_list *errors, size_t first)
+{
+    static const char worker[] = "/worker/";
+    CLEANUP(document_done) cJSON *before = worker_config_to_json(&current->worker);
+
+    for (size_t i = first; i < errors->count; i++) {
+        struct err *fault = &errors->items[i];
+        const char *field = fault->pointer + sizeof(worker) - 1;
+        if (fault->code != ERR_UNKNOWN_FIELD || strncmp(fault->pointer, worker, sizeof(worker) - 1) != 0 ||
+            !cJSON_GetObjectItemCaseSensitive(before, field))
+            continue;
+        size_t used = strlen(fault->message);
+        (void)snprintf(fault->message + used, sizeof(fault->message) - used,
+                       "; the worker has had it so far, and \"%.32s\": null in the patch takes it away", field);
+    }
+}
+
 int device_patch(const struct device *current, const char *patch, size_t length, struct device **ret_device,
                  struct err_list *errors)
 {
@@ -116,11 +136,15 @@ int device_patch(const struct device *current, const char *patch, size_t length,
     int result = document_read(patch, length, &changes, errors);
     if (result < 0)
         return result;
+    size_t faults = errors->count;
     json = device_to_json(current);
     if (!json) {
         cJSON_Delete(changes);
         return document_result(-ENOMEM, errors);
     }
     json = patch_apply(json, changes);
-    return device_decode(json, current->name, false, NULL, ret_device, errors);
+    result = device_decode(json, current->name, false, NULL, ret_device, errors);
+    if (result < 0)
+        explain_leftovers(current, errors, faults);
+    return result;
 }

@@ -128,10 +128,10 @@ def test_one_that_fails_is_told_and_holds_up_no_other(host):
     put(host, "30-good.json", device("tun2"))
     host.start()
     assert names(host) == ["tun2"]  # nothing of the first
-    assert "start-up file 10-bad.json: /devices/1/mtu: 7: this must be an integer" in log(host)
+    assert "start-up file 10-bad.json: /devices/1/mtu: tun1: 7: this must be an integer" in log(host)
     failed = until(lambda: len(events(host, "file_failed")) == 3 and events(host, "file_failed"), 10,
                    lambda: host.get("/v1/events?limit=1000"))
-    assert failed[0].startswith("10-bad.json: /devices/1/mtu: 7: ") and failed[1].startswith("20-text.json: "), failed
+    assert failed[0].startswith("10-bad.json: /devices/1/mtu: tun1: 7: ") and failed[1].startswith("20-text.json: "), failed
 
     # with the next pass, if need be with the next start
     put(host, "10-bad.json", {"devices": [device("tun0"), device("tun1", mtu=1400)]})
