@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a refusal says: what is wrong, of which device, where, and what there is to be done."""
+
+import pytest
+
+TUN0 = "/v1/devices/tun0"
+
+
+@pytest.fixture
+def host(net):
+    return net.host("a")
+
+
+def test_a_refused_configuration_names_the_device(host):
+    host.namespace.ip("tuntap", "add", "vpn0", "mode", "tun")
+    fine = {"name": "z9", "kind": "tun"}
+    for status, code, pointer, device in (
+            (422, "kernel_refused", "/devices/1/routes/0", {"name": "a0", "kind": "tun", "routes": [{"to": "10.9.0.0/16", "via": "10.8.0.1"}]}),
+            (400, "validation_failed", "/devices/1/mtu", {"name": "a0", "kind": "tun", "mtu": 7}),
+            (400, "validation_failed", "/devices/1/colour", {"name": "a0", "kind": "tun", "colour": "red"}),
+            (400, "validation_failed", "/devices/1/mac", {"name": "a0", "kind": "tun", "mac": "02:00:5e:00:53:01"}),
+            (409, "foreign_device", "/devices/1/name", {"name": "vpn0", "kind": "tun"})):
+        problem = host.api("PUT", "/v1/config", {"devices": [fine, device]}).problem(status, code, pointer)
+        assert f"{device['name']}: " in problem["detail"] and f"{device['name']}: " in problem["errors"][0]["detail"]
+    host.namespace.ip("link", "delete", "vpn0")
+    # what has no name that could be said is told by its place
+    problem = host.api("PUT", "/v1/config", {"devices": [fine, {"name": "a b", "kind": "tun"}]}).problem(400, "validation_failed")
+    assert problem["detail"].startswith("/devices/1/name: \"a b\" ")
+
+
+def test_fields_that_a_patched_worker_leaves_behind_are_explained(host):
+    host.device("tun0", kind="tun", worker={"type": "udp", "local": "127.0.0.1:7000", "remote": "127.0.0.1:7001"})
+    problem = host.api("PATCH", TUN0, {"worker": {"type": "monitor", "nonsense": 1}}).problem(400, "validation_failed", "/worker/local",
+                                                                                        "unknown_field")
+    said = {error["pointer"]: error["detail"] for error in problem["errors"]}
+    assert set(said) == {"/worker/local", "/worker/remote", "/worker/nonsense"}
+    assert all(("null in the patch takes it away" in said[pointer]) == (pointer != "/worker/nonsense") for pointer in said)
+    patched = host.api("PATCH", TUN0, {"worker": {"type": "monitor", "local": None, "remote": None}}).expect(200)
+    assert patched.json["worker"] == {"type": "monitor", "log_rate": 10}
+
+
+def test_a_master_that_is_no_bridge(host):
+    host.device("tun0", kind="tun")
+    for master in ("tun0", "nowhere0"):
+        host.api("PUT", "/v1/devices/tap0", {"kind": "tap", "master": master}).problem(422, "kernel_refused", "/master")
+
+
+def test_a_change_that_waits_says_what_ends_it(host):
+    host.api("PUT", f"{TUN0}?confirm_s=60", {"kind": "tun"}).expect(201)
+    detail = host.api("DELETE", TUN0).problem(409, "confirmation_pending")["detail"]
+    assert "by uid:0 " in detail and "POST /v1/config/confirm" in detail and "POST /v1/config/revert" in detail
