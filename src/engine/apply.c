@@ -32,8 +32,9 @@ static void step_blame(const struct step *step, const struct device *device, int
         if (err->code == ERR_ADDRESS_IN_USE)
             (void)snprintf(out, ERR_POINTER_MAX, "/worker/local");
         return;
-    case STEP_LINK_SET: /* several at once: only a master that is not there gives itself away */
-        if (!out[0] && (step->link.set & LINK_MASTER) && step->link.master[0] && (error == -ENODEV || error == -ENOENT))
+    case STEP_LINK_SET: /* several at once: only a master that is not there, or no bridge, gives itself away */
+        if (!out[0] && (step->link.set & LINK_MASTER) && step->link.master[0] &&
+            (error == -ENODEV || error == -ENOENT || error == -EOPNOTSUPP))
             (void)snprintf(out, ERR_POINTER_MAX, "/master");
         return;
     case STEP_DEVICE_ADOPT:

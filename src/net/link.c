@@ -180,7 +180,10 @@ static int link_apply(struct net_ns *ns, const struct link_info *link, enum link
         return netlink_request(ns, &message, NULL, NULL, "RTM_NEWLINK", ret_err, "cannot set the mac of %s", name);
     case LINK_MASTER:
         netlink_put_u32(&message, IFLA_MASTER, values->master_ifindex);
-        return netlink_request(ns, &message, NULL, NULL, "RTM_NEWLINK", ret_err, "cannot set the master of %s", name);
+        return netlink_request(ns, &message, NULL, NULL, "RTM_NEWLINK", ret_err,
+                               values->master_ifindex ? "cannot make %s a port of its master"
+                                                      : "cannot take %s away from its master",
+                               name);
     case LINK_UP:
         return netlink_request(ns, &message, NULL, NULL, "RTM_NEWLINK", ret_err, "cannot set %s %s", name,
                                values->up ? "up" : "down");
