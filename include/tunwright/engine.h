@@ -15,40 +15,14 @@
 #include "tunwright/net.h"
 #include "tunwright/store.h"
 
-#include <pthread.h>
+/* ---- plan -------------------------------------------------------------------------------------------------------- */
 
-/* ---- plan: a pure function --------------------------------------------------------------------------------------- */
-
-/* One device that the plan is about. */
-struct wanted {
-    struct uuid uuid;
-    const char *name;            /* its name */
-    const char *netns;           /* where it is, or was */
-    const struct device *now;    /* as it shall be; NULL: gone */
-    const struct device *before; /* as it was last committed; NULL: new. Its routes without a device are the only ones
-                                    of their kind that a plan may take away */
-    bool takes_unmarked; /* `before` is the committed document (not what a failed change tried), or the one that the
-                            device was found to have: what it lists may be deleted although it carries no mark */
-    bool adopts;         /* `now`: a TUN/TAP of that name and kind without an alias is taken over, not a conflict */
-    bool releases; /* the device loses our mark and its worker, and stays as it is otherwise; with a `now` it is led
-                      there first */
-    bool yields; /* another device's worker takes the address of its worker, which stops before it gets another one */
-};
-
+/* Steps in the order in which they are carried out: plan.h. */
 struct plan {
     struct step *steps;
     size_t count, capacity;
 };
 void plan_done(struct plan *plan);
-
-/*
- * What leads from `observed` to `wanted`, removals first, nothing where they are equal. Devices that are not in
- * `wanted` are not touched. A device whose kind, queues (single or multi) or netns differ is deleted and created.
- * Routes are wanted only of a device that is up. Addresses made by the kernel, and those not ours, are left alone.
- * -ENOMEM; -EEXIST with ERR_FOREIGN_DEVICE where a wanted name is taken by what is not ours.
- */
-int plan_build(const struct wanted *wanted, size_t count, const struct observed *observed, struct plan *ret_plan,
-               struct err *ret_err);
 
 /* ---- what readers see -------------------------------------------------------------------------------------------- */
 

@@ -2,7 +2,6 @@
 #include "tunwright/base.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 

@@ -4,9 +4,10 @@
 #include "conf_file.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define LOOK_AGAIN_NS   NSEC_PER_SEC          /* at the state of the engine, where it does not publish */
 #define RETRY_NS        (250 * NSEC_PER_MSEC) /* after what is only put off */

@@ -6,8 +6,6 @@
 #include "transaction.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
 static int transaction_store_failed(const struct transaction *t, int error, const struct err *err)
 {

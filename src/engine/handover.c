@@ -8,8 +8,6 @@
 #include "adopt.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
 static int handover_fail(struct change *change, int error, const struct err *err)
 {

@@ -18,11 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void plan_cleanup(struct plan *plan)
-{
-    plan_done(plan);
-}
-
 void plan_truncate(struct plan *plan, size_t count)
 {
     while (plan->count > count)
@@ -234,30 +229,5 @@ int plan_device(struct plan *plan, const struct wanted *wanted, const struct pla
         plan_truncate(plan, start);
         return err_no_memory(ret_err);
     }
-    return 0;
-}
-
-int plan_build(const struct wanted *wanted, size_t count, const struct observed *observed, struct plan *ret_plan,
-               struct err *ret_err)
-{
-    CLEANUP(plan_cleanup) struct plan plan = {0};
-    CLEANUP(plan_index_done) struct plan_index index = {0};
-    int r;
-
-    if (plan_index_build(observed, &index) < 0)
-        return err_no_memory(ret_err);
-    for (int gone = 1; gone >= 0; gone--) {
-        for (size_t i = 0; i < count; i++) {
-            if ((wanted[i].now == NULL) != gone)
-                continue;
-            r = plan_device(&plan, &wanted[i], &index, ret_err);
-            if (r < 0)
-                return r;
-        }
-    }
-    if (plan_order(&plan) < 0)
-        return err_no_memory(ret_err);
-    *ret_plan = plan;
-    memset(&plan, 0, sizeof(plan));
     return 0;
 }

@@ -9,9 +9,6 @@
  */
 #include "transaction.h"
 
-#include <errno.h>
-#include <stdlib.h>
-
 /* Whether a step was carried out, or may have been: netd died over it. */
 static bool item_touched_kernel(const struct converge_item *item)
 {

@@ -10,6 +10,7 @@
 
 #include "converge.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #define RESYNC_INTERVAL_NS (60 * NSEC_PER_SEC)

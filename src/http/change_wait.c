@@ -6,7 +6,6 @@
 #include "plan_json.h"
 #include "server.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -10,8 +10,6 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <stdio.h>
-#include <string.h>
 
 /* ---- the document with its status ---------------------------------------------------------------------------------
  */

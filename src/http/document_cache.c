@@ -11,7 +11,6 @@
 
 #include <cjson/cJSON.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define BYTES_MAX ((size_t)16 << 20)
 

@@ -3,7 +3,6 @@
 #include "change_wait.h"
 #include "handlers.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
 
 void workers_get(struct request *request)

@@ -2,7 +2,6 @@
 #include "document.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char worker_program[] = "tunwright-worker";

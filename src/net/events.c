@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #define EVENTS_BUFFER_BYTES (8 << 20)
 #define EVENTS_AT_ONCE      4096 /* under a flood the caller gets its turn all the same; the socket stays readable */

@@ -6,7 +6,6 @@
 #include <libmnl/libmnl.h>
 #include <linux/if_link.h>
 #include <string.h>
-#include <sys/socket.h>
 
 struct stats_search {
     bool found;

@@ -5,10 +5,8 @@
 #include "dispatch.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/time.h>
-#include <unistd.h>
 
 int watch_add(struct netd *netd, struct watch *watch, int fd, uint32_t events, void (*ready)(void *, uint32_t),
               void *context)

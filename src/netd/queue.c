@@ -5,11 +5,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <linux/if_tun.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
 #ifndef TUNGETDEVNETNS
 #define TUNGETDEVNETNS _IO('T', 227)

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define STOP_TIMEOUT_NS   NSEC_PER_SEC       /* from `stop` to SIGKILL */
 #define KILL_TIMEOUT_NS   (5 * NSEC_PER_SEC) /* from SIGKILL to giving up */

@@ -2,7 +2,6 @@
 #include "sockets.h"
 #include "worker.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

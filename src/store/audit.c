@@ -2,7 +2,6 @@
 /* Who asked for what. */
 #include "query.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

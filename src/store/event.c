@@ -2,7 +2,6 @@
 /* What happened, in the order in which it did. */
 #include "query.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -12,9 +12,11 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define WAIT_NS (20 * NSEC_PER_SEC) /* for a condition; reached only where something is broken */

@@ -79,16 +79,29 @@ static struct wanted wanted_of(const struct device *now, const struct device *be
     };
 }
 
+static int plan_try(struct kernel_fake *fake, const struct wanted *wanted, size_t count, struct plan *plan,
+                    struct err *ret_err)
+{
+    struct converge_item *items = calloc(count, sizeof(*items));
+    struct observed observed;
+
+    assert_non_null(items);
+    for (size_t i = 0; i < count; i++)
+        items[i].wanted = wanted[i];
+    look(fake, &observed);
+    int r = converge_plan(items, count, &observed, plan, ret_err);
+    observed_done(&observed);
+    free(items);
+    return r;
+}
+
 static struct plan plan_of(struct kernel_fake *fake, const struct wanted *wanted, size_t count)
 {
     struct plan plan = {0};
-    struct observed observed;
     struct err err = {0};
 
-    look(fake, &observed);
-    if (plan_build(wanted, count, &observed, &plan, &err) < 0)
+    if (plan_try(fake, wanted, count, &plan, &err) < 0)
         fail_msg("%s", err.message);
-    observed_done(&observed);
     return plan;
 }
 
@@ -491,16 +504,13 @@ static void test_what_is_not_ours_stays(void **state)
 
 static void expect_foreign(struct kernel_fake *fake, const struct wanted *wanted, size_t count)
 {
-    struct observed observed;
     struct plan plan = {0};
     struct err err = {0};
 
-    look(fake, &observed);
-    assert_int_equal(plan_build(wanted, count, &observed, &plan, &err), -EEXIST);
+    assert_int_equal(plan_try(fake, wanted, count, &plan, &err), -EEXIST);
     assert_int_equal(err.code, ERR_FOREIGN_DEVICE);
     assert_string_equal(err.pointer, "/name");
-    assert_int_equal(plan.count, 0);
-    observed_done(&observed);
+    plan_done(&plan);
 }
 
 static void test_foreign_device(void **state)
