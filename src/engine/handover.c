@@ -8,6 +8,7 @@
 #include "adopt.h"
 
 #include <errno.h>
+#include <string.h>
 
 static int handover_fail(struct change *change, int error, const struct err *err)
 {
@@ -101,9 +102,9 @@ int handover_collect(struct change *change, struct transaction *t)
 
     if (r == 0)
         r = handover_patch(change, found, &next);
-    if (r == 0 && !selector_matches(&change->selector, next)) {
-        r = err_set(&err, -EPERM, ERR_FORBIDDEN, "/labels",
-                    "the device would not be among those that this token may change");
+    if (r == 0 && strcmp(next->netns, found->netns) != 0) {
+        r = err_set(&err, -EINVAL, ERR_INCOMPATIBLE, "/netns",
+                    "%s is taken over where it is: that can be changed afterwards", change->name);
         (void)handover_fail(change, r, &err);
     }
     if (r < 0) {

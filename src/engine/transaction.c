@@ -343,9 +343,16 @@ static int transaction_plan(struct transaction *t)
 {
     size_t ghosts = transaction_ghosts(t, t->items + t->count);
     struct err err = {0};
+    const struct step *step = NULL;
     int r = converge_plan(t->items, t->count + ghosts, &t->look, &t->plan, &err);
 
-    return r < 0 ? transaction_fail(t, transaction_culprit(t), r, &err) : 0;
+    if (r < 0)
+        return transaction_fail(t, transaction_culprit(t), r, &err);
+    r = plan_foresee(&t->plan, &t->look, &step, &err);
+    for (size_t i = 0; r < 0 && i < t->count; i++)
+        if (uuid_equal(&t->parts[i].uuid, &step->device.uuid))
+            return transaction_fail(t, &t->parts[i], r, &err);
+    return r < 0 ? transaction_fail(t, NULL, r, &err) : 0;
 }
 
 int transaction_run(struct transaction *t)

@@ -86,6 +86,10 @@ int pending_restore(struct transaction *transaction);
 /* Its time runs from now. */
 void pending_start(struct pending *pending);
 
+/* foresight.c: whether the kernel would refuse a step of the plan, as far as a look can tell: which, and why. */
+int plan_foresee(const struct plan *plan, const struct observed *look, const struct step **ret_step,
+                 struct err *ret_err);
+
 /* rules.c: what must hold between devices, of the configuration as it would be. */
 int transaction_check_rules(const struct transaction *transaction);
 /* rules.c: of each part, `before` and `tried`, and whether it yields. */

@@ -49,3 +49,37 @@ def test_a_change_that_waits_says_what_ends_it(host):
     host.api("PUT", f"{TUN0}?confirm_s=60", {"kind": "tun"}).expect(201)
     detail = host.api("DELETE", TUN0).problem(409, "confirmation_pending")["detail"]
     assert "by uid:0 " in detail and "POST /v1/config/confirm" in detail and "POST /v1/config/revert" in detail
+
+
+# ---- a dry run says what the call would say -------------------------------------------------------------------------
+
+@pytest.mark.parametrize("document, pointer", [
+    ({"kind": "tun", "netns": "nowhere"}, "/netns"), ({"kind": "tap", "master": "nowhere0"}, "/master"),
+    ({"kind": "tap", "master": "tun0"}, "/master")])
+def test_a_dry_run_is_refused_as_the_call(host, document, pointer):
+    host.device("tun0", kind="tun")
+    for path, body, where in (("/v1/devices/tap0", document, pointer),
+                              ("/v1/config", {"devices": [{"name": "tun0", "kind": "tun"}, {"name": "tap0", **document}]},
+                               f"/devices/1{pointer}")):
+        real = host.api("PUT", path, body)
+        real.problem(422, "kernel_refused", where)
+        assert host.api("PUT", f"{path}?dry_run=true", body).expect(422).json == real.json
+    assert host.namespace.link("tap0") is None
+
+
+def test_a_dry_run_where_all_is_there(host, net):
+    other = net.namespace("o")
+    for namespace in (host.namespace, other):
+        namespace.ip("link", "add", "br0", "type", "bridge")
+    devices = [{"name": f"tap{i}", "kind": "tap", "master": "br0", "netns": other.name if i % 2 else None} for i in range(4)]
+    host.api("PUT", "/v1/config?dry_run=true", {"devices": devices}).expect(200)
+    host.api("PUT", "/v1/config", {"devices": devices}).expect(200)
+    other.ip("link", "delete", "br0")
+    host.api("PATCH", "/v1/devices/tap0?dry_run=true", {"netns": other.name}).problem(422, "kernel_refused", "/master")
+
+
+def test_what_is_taken_over_stays_where_it_is(host, net):
+    other = net.namespace("o")
+    host.namespace.ip("tuntap", "add", "vpn0", "mode", "tun")
+    for query in ("", "?dry_run=true"):
+        host.api("POST", f"/v1/devices/vpn0/adopt{query}", {"netns": other.name}).problem(400, "validation_failed", "/netns")
