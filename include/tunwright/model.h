@@ -52,6 +52,7 @@ bool ip_prefix_equal(const struct ip_prefix *a, const struct ip_prefix *b);
 bool ip_prefix_has_host_bits(const struct ip_prefix *prefix);
 /* The same prefix with its host bits cleared. */
 struct ip_prefix ip_prefix_network(const struct ip_prefix *prefix);
+bool ip_prefix_same_network(const struct ip_prefix *a, const struct ip_prefix *b);
 
 /* "10.32.0.11:5000" or "[2001:db8::1]:5000"; port 1 to 65535. */
 int endpoint_parse(const char *text, struct endpoint *ret_endpoint);
@@ -316,6 +317,7 @@ char *differences_print(const struct difference *differences, size_t count);
 
 /* device_to_json as compact text: the form that is stored. */
 char *device_print(const struct device *device);
+char *route_print(const struct route *route); /* the same of route_to_json */
 
 /* ---- what a worker is started with ------------------------------------------------------------------------------- */
 

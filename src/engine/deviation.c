@@ -6,7 +6,6 @@
  */
 #include "deviation.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,44 +146,41 @@ static void put_prefix(char out[static DEVIATION_TEXT_SIZE], const struct ip_pre
 
 static void put_route(char out[static DEVIATION_TEXT_SIZE], const struct route *route)
 {
-    cJSON *json = route_to_json(route);
+    CLEANUP(text_done) char *text = route_print(route);
 
     /* it fits: the longest of all is 40 characters shorter */
-    if (!json || !cJSON_PrintPreallocated(json, out, DEVIATION_TEXT_SIZE, false))
-        memcpy(out, "null", sizeof("null"));
-    cJSON_Delete(json);
+    if (text)
+        (void)text_copy(out, DEVIATION_TEXT_SIZE, text);
 }
 
 /* ---- the device itself ------------------------------------------------------------------------------------------- */
+
+static void compare_texts(struct deviation_list *list, const char *pointer, const char *wanted, const char *found)
+{
+    struct deviation *item;
+
+    if (strcmp(wanted, found) == 0)
+        return;
+    item = list_add(list, pointer, STEP_DEVICE_CREATE);
+    put_text(item->wanted, wanted);
+    put_text(item->found, found);
+}
 
 static void find_of_device(const struct deviation_sight *sight, struct deviation_list *list)
 {
     const struct device *device = sight->device;
     const struct observed_link *link = sight->link;
-    struct deviation *item;
-    enum device_kind kind;
     size_t before = list->count;
 
-    if (!link || strcmp(link->name, device->name) != 0) {
-        item = list_add(list, "/name", STEP_DEVICE_CREATE);
-        put_text(item->wanted, device->name);
-        put_text(item->found, link ? link->name : "");
-    }
+    compare_texts(list, "/name", device->name, link ? link->name : "");
     if (!link)
         return;
-    kind = link->kind == OBSERVED_TAP ? DEVICE_TAP : DEVICE_TUN;
-    if (kind != device->kind) {
-        item = list_add(list, "/kind", STEP_DEVICE_CREATE);
-        put_text(item->wanted, device_kind_name(device->kind));
-        put_text(item->found, device_kind_name(kind));
-    }
-    if (strcmp(link->netns, device->netns) != 0) {
-        item = list_add(list, "/netns", STEP_DEVICE_CREATE);
-        put_text(item->wanted, device->netns);
-        put_text(item->found, link->netns);
-    }
+    compare_texts(list, "/kind", device_kind_name(device->kind),
+                  device_kind_name(link->kind == OBSERVED_TAP ? DEVICE_TAP : DEVICE_TUN));
+    compare_texts(list, "/netns", device->netns, link->netns);
     if (link->multi_queue != (device->queues > 1) || list->count == before) {
-        item = list_add(list, "/queues", STEP_DEVICE_CREATE);
+        struct deviation *item = list_add(list, "/queues", STEP_DEVICE_CREATE);
+
         put_number(item->wanted, device->queues);
         put_number(item->found, !link->multi_queue ? 1 : link->queue_count > 2 ? link->queue_count : 2);
     }
@@ -247,15 +243,13 @@ static bool address_comes_back(const struct deviation_sight *sight, const struct
 static const struct ip_prefix *address_in_place(const struct observed_link *link, const struct ip_prefix *address)
 {
     const struct ip_prefix *first = NULL;
-    struct ip_prefix subnet = ip_prefix_network(address);
     bool there = false;
 
     for (size_t i = 0; link && i < link->address_count; i++) {
         const struct ip_prefix *seen = &link->addresses[i].prefix;
-        struct ip_prefix its = ip_prefix_network(seen);
 
         there = there || ip_prefix_equal(seen, address);
-        if (!first && !link->addresses[i].secondary && ip_prefix_equal(&its, &subnet))
+        if (!first && !link->addresses[i].secondary && ip_prefix_same_network(seen, address))
             first = seen;
     }
     return there ? first : NULL;

@@ -26,17 +26,6 @@ static bool address_is_managed(const struct wanted *wanted, const struct observe
            (seen->ours || (wanted->takes_unmarked && wanted->before && address_wanted(wanted->before, &seen->prefix)));
 }
 
-static bool same_subnet(const struct ip_prefix *a, const struct ip_prefix *b)
-{
-    struct ip_prefix left, right;
-
-    if (a->addr.family != b->addr.family || a->length != b->length)
-        return false;
-    left = ip_prefix_network(a);
-    right = ip_prefix_network(b);
-    return ip_prefix_equal(&left, &right);
-}
-
 /*
  * IPv4 gives the first address of a subnet a role: it is the one that packets get as their source. Where another wanted
  * one of ours holds it, all of that subnet but the rightful one go and come back in the document's order.
@@ -50,14 +39,14 @@ static bool address_displaced(const struct planning *p, const struct ip_prefix *
     if (prefix->addr.family != AF_INET || now->address_count < 2)
         return false;
     for (size_t i = 0; i < now->address_count && !first; i++)
-        if (same_subnet(&now->addresses[i], prefix))
+        if (ip_prefix_same_network(&now->addresses[i], prefix))
             first = &now->addresses[i];
     if (!first || ip_prefix_equal(first, prefix))
         return false;
     for (size_t i = 0; i < link->address_count; i++) {
         const struct observed_address *seen = &link->addresses[i];
 
-        if (!seen->secondary && same_subnet(&seen->prefix, prefix))
+        if (!seen->secondary && ip_prefix_same_network(&seen->prefix, prefix))
             return address_is_managed(p->wanted, seen) && !ip_prefix_equal(&seen->prefix, first) &&
                    address_wanted(now, &seen->prefix);
     }

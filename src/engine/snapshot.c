@@ -5,6 +5,7 @@
  */
 #include "state.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,6 +74,28 @@ static void shared_free(struct shared_snapshot *shared)
     free(shared);
 }
 
+static int view_copy(const struct snapshot_device *view, struct snapshot_device *ret_copy)
+{
+    struct snapshot_device copy = *view;
+
+    copy.deviations = NULL;
+    copy.worker_status = NULL;
+    if (view->deviation_count > 0)
+        copy.deviations = calloc(view->deviation_count, sizeof(*copy.deviations));
+    if (view->worker_status)
+        copy.worker_status = strdup(view->worker_status);
+    if ((view->deviation_count > 0 && !copy.deviations) || (view->worker_status && !copy.worker_status)) {
+        free(copy.deviations);
+        free(copy.worker_status);
+        return -ENOMEM;
+    }
+    if (view->deviation_count > 0)
+        memcpy(copy.deviations, view->deviations, view->deviation_count * sizeof(*copy.deviations));
+    counter_mapping_share(copy.counters);
+    *ret_copy = copy;
+    return 0;
+}
+
 struct snapshot *snapshot_new(const struct engine *engine)
 {
     struct shared_snapshot *shared = calloc(1, sizeof(*shared));
@@ -88,32 +111,11 @@ struct snapshot *snapshot_new(const struct engine *engine)
         return NULL;
     }
     for (size_t i = 0; i < count; i++) {
-        const struct tracked *tracked = engine->devices[i];
-        struct snapshot_device *device = &shared->snapshot.devices[i];
-        struct deviation *deviations = NULL;
-        char *status = NULL;
-
-        if (tracked->view.deviation_count > 0) {
-            deviations = calloc(tracked->view.deviation_count, sizeof(*deviations));
-            if (!deviations) {
-                shared_free(shared);
-                return NULL;
-            }
-            memcpy(deviations, tracked->view.deviations, tracked->view.deviation_count * sizeof(*deviations));
+        if (view_copy(&engine->devices[i]->view, &shared->snapshot.devices[i]) < 0) {
+            shared_free(shared);
+            return NULL;
         }
-        if (tracked->view.worker_status) {
-            status = strdup(tracked->view.worker_status);
-            if (!status) {
-                free(deviations);
-                shared_free(shared);
-                return NULL;
-            }
-        }
-        *device = tracked->view;
-        device->worker_status = status;
-        device->deviations = deviations;
-        counter_mapping_share(device->counters);
-        shared->documents[i] = document_share(tracked->document);
+        shared->documents[i] = document_share(engine->devices[i]->document);
         shared->snapshot.device_count++;
     }
     shared->snapshot.sequence = engine->sequence + 1;

@@ -97,6 +97,12 @@ struct ip_prefix ip_prefix_network(const struct ip_prefix *prefix)
     return network;
 }
 
+bool ip_prefix_same_network(const struct ip_prefix *a, const struct ip_prefix *b)
+{
+    struct ip_prefix first = ip_prefix_network(a), second = ip_prefix_network(b);
+    return ip_prefix_equal(&first, &second);
+}
+
 bool ip_prefix_has_host_bits(const struct ip_prefix *prefix)
 {
     struct ip_prefix network = ip_prefix_network(prefix);

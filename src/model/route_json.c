@@ -77,3 +77,10 @@ struct cJSON *route_to_json(const struct route *route)
 {
     return fields_encode(&route_table, route);
 }
+
+char *route_print(const struct route *route)
+{
+    CLEANUP(document_done) cJSON *json = route_to_json(route);
+
+    return json ? cJSON_PrintUnformatted(json) : NULL;
+}

@@ -8,12 +8,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-static bool same_subnet(const struct ip_prefix *a, const struct ip_prefix *b)
-{
-    struct ip_prefix first = ip_prefix_network(a), second = ip_prefix_network(b);
-    return ip_prefix_equal(&first, &second);
-}
-
 static int address_append(struct observed_link *link, const struct observed_address *address)
 {
     struct observed_address *grown = realloc(link->addresses, (link->address_count + 1) * sizeof *link->addresses);
@@ -87,7 +81,8 @@ static void address_remove(struct kernel_fake *fake, struct observed_link *link,
         if (address->prefix.addr.family != family)
             continue;
         last = false;
-        if (!gone.secondary && !promoted && address->secondary && same_subnet(&address->prefix, &gone.prefix)) {
+        if (!gone.secondary && !promoted && address->secondary &&
+            ip_prefix_same_network(&address->prefix, &gone.prefix)) {
             address->secondary = false;
             promoted = true;
         }
@@ -121,7 +116,7 @@ int fake_address_add(struct kernel_fake *fake, const struct device_key *key, con
         /* IPv4 takes the same address once for each length */
         if (ip_addr_equal(&other->addr, &address->addr) && (!ipv4 || other->length == address->length))
             error = -EEXIST;
-        else if (ipv4 && other->addr.family == AF_INET && same_subnet(other, address))
+        else if (ipv4 && other->addr.family == AF_INET && ip_prefix_same_network(other, address))
             added.secondary = true;
     }
     if (error)
