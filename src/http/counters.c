@@ -3,6 +3,7 @@
 #include "counters_text.h"
 #include "device_list.h"
 #include "handlers.h"
+#include "json_add.h"
 #include "server.h"
 
 #include <cjson/cJSON.h>
@@ -52,18 +53,6 @@ void counters_get(struct request *request)
         answer_no_memory(request);
 }
 
-/* null, or the path of the next page. */
-static void add_next(struct buf *out, const char *next)
-{
-    cJSON *json = next ? cJSON_CreateString(next) : cJSON_CreateNull();
-    char *text = json ? cJSON_PrintUnformatted(json) : NULL;
-    cJSON_Delete(json);
-    if (text)
-        buf_add_text(out, text);
-    out->failed = out->failed || !text;
-    cJSON_free(text);
-}
-
 void counters_list(struct request *request)
 {
     struct device_list list CLEANUP(device_list_done) = {.next = NULL};
@@ -79,7 +68,7 @@ void counters_list(struct request *request)
         counters_print(&text, list.devices[i], &counters);
     }
     buf_add_text(&text, "],\"next\":");
-    add_next(&text, list.next);
+    json_print(&text, list.next ? cJSON_CreateString(list.next) : cJSON_CreateNull());
     buf_add_text(&text, "}\n");
     answer_text(request, &text);
     answer_link_next(request, list.next);

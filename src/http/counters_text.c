@@ -48,6 +48,8 @@ static void add_number(struct buf *out, uint64_t value)
     buf_add(out, digits + at, sizeof digits - at);
 }
 
+#define add_member(out, text, value) (add_literal(out, text), add_number(out, value))
+
 /* Three places after the point. */
 static void add_thousandths(struct buf *out, uint64_t value)
 {
@@ -69,31 +71,21 @@ static void add_time(struct buf *out, int64_t realtime_ns)
 
 static void add_kernel(struct buf *out, const struct link_stats *stats)
 {
-    add_literal(out, "{\"rx_packets\":");
-    add_number(out, stats->rx_packets);
-    add_literal(out, ",\"rx_bytes\":");
-    add_number(out, stats->rx_bytes);
-    add_literal(out, ",\"rx_errors\":");
-    add_number(out, stats->rx_errors);
-    add_literal(out, ",\"rx_dropped\":");
-    add_number(out, stats->rx_dropped);
-    add_literal(out, ",\"tx_packets\":");
-    add_number(out, stats->tx_packets);
-    add_literal(out, ",\"tx_bytes\":");
-    add_number(out, stats->tx_bytes);
-    add_literal(out, ",\"tx_errors\":");
-    add_number(out, stats->tx_errors);
-    add_literal(out, ",\"tx_dropped\":");
-    add_number(out, stats->tx_dropped);
+    add_member(out, "{\"rx_packets\":", stats->rx_packets);
+    add_member(out, ",\"rx_bytes\":", stats->rx_bytes);
+    add_member(out, ",\"rx_errors\":", stats->rx_errors);
+    add_member(out, ",\"rx_dropped\":", stats->rx_dropped);
+    add_member(out, ",\"tx_packets\":", stats->tx_packets);
+    add_member(out, ",\"tx_bytes\":", stats->tx_bytes);
+    add_member(out, ",\"tx_errors\":", stats->tx_errors);
+    add_member(out, ",\"tx_dropped\":", stats->tx_dropped);
     add_literal(out, "}");
 }
 
 static void add_pair(struct buf *out, const struct counter_pair *pair)
 {
-    add_literal(out, "{\"packets\":");
-    add_number(out, pair->packets);
-    add_literal(out, ",\"bytes\":");
-    add_number(out, pair->bytes);
+    add_member(out, "{\"packets\":", pair->packets);
+    add_member(out, ",\"bytes\":", pair->bytes);
     add_literal(out, "}");
 }
 

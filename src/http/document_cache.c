@@ -7,9 +7,9 @@
 
 #include "answer.h"
 #include "handlers.h"
+#include "json_add.h"
 #include "server.h"
 
-#include <cjson/cJSON.h>
 #include <stdlib.h>
 
 #define BYTES_MAX ((size_t)16 << 20)
@@ -88,16 +88,9 @@ static void cache_add(struct document_cache *cache, const struct snapshot *snaps
 static struct shared_response *document_print(const struct snapshot_device *device)
 {
     char etag[ETAG_SIZE];
-    cJSON *json = devices_document(device);
-    char *text = json ? cJSON_PrintUnformatted(json) : NULL;
-    cJSON_Delete(json);
     struct buf body = {0};
-    if (text) {
-        buf_add_text(&body, text);
-        buf_add(&body, "\n", 1);
-    }
-    cJSON_free(text);
-    body.failed = body.failed || !body.length;
+    json_print(&body, devices_document(device));
+    buf_add_text(&body, "\n");
     struct shared_response *document = shared_response_of_json(&body);
     if (document)
         MHD_add_response_header(document->response, "ETag", etag_of_device(&device->stored, etag));

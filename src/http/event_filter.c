@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "event_filter.h"
 
+#include "request.h"
+
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +25,19 @@ void event_filter_release(struct event_filter *filter)
 {
     if (filter && atomic_fetch_sub_explicit(&filter->references, 1, memory_order_acq_rel) == 1)
         free(filter);
+}
+
+int event_filter_read(struct event_filter *filter, const struct request *request, struct err *ret_err)
+{
+    const char *device = request_query(request, "device"), *selector = request_query(request, "selector");
+    if (device && (!device_name_is_valid(device) || text_copy(filter->device, sizeof filter->device, device)))
+        return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "\"%.64s\" cannot be a device's name", device);
+    struct err e;
+    if (selector && selector_parse(selector, &filter->wanted, &e))
+        return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "selector: %.250s", e.message);
+    filter->own = request->identity.selector;
+    filter->sees_tokens = request->identity.role >= ROLE_ADMIN;
+    return 0;
 }
 
 static bool selector_equal(const struct selector *a, const struct selector *b)

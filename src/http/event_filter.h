@@ -9,6 +9,8 @@
 
 #include <stdatomic.h>
 
+struct request;
+
 /* Shared by streams: it is large. */
 struct event_filter {
     atomic_size_t references;
@@ -20,6 +22,8 @@ struct event_filter {
 
 /* One reference, and nothing asked for, by nobody of importance; NULL: no memory. */
 struct event_filter *event_filter_new(void);
+/* What the query asks for by `device` and `selector`, and what who asks may see. -EINVAL with ERR_INVALID_QUERY. */
+int event_filter_read(struct event_filter *filter, const struct request *request, struct err *ret_err);
 struct event_filter *event_filter_share(struct event_filter *filter);
 void event_filter_release(struct event_filter *filter);
 /* Whether one can stand in for the other. */

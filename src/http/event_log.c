@@ -12,7 +12,6 @@
 #include "server.h"
 
 #include <cjson/cJSON.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,12 +29,10 @@ struct event_query {
 
 static int event_query_read(const struct request *request, struct event_query *ret_query, struct err *ret_err)
 {
-    struct event_query query = {
-        .filter = {.own = request->identity.selector, .sees_tokens = request->identity.role >= ROLE_ADMIN}};
-    const char *device = request_query(request, "device");
-    if (device && (!device_name_is_valid(device) || text_copy(query.filter.device, sizeof query.filter.device, device)))
-        return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "\"%.64s\" cannot be a device's name", device);
-    int error = page_after(&request->target, &query.after, ret_err);
+    struct event_query query = {0};
+    int error = event_filter_read(&query.filter, request, ret_err);
+    if (!error)
+        error = page_after(&request->target, &query.after, ret_err);
     if (!error)
         error = page_limit(&request->target, PAGE_LIMIT_DEFAULT, &query.limit, ret_err);
     if (!error)

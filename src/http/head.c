@@ -65,16 +65,61 @@ static bool is_host(const struct head_field *field)
     return field->value_length <= 255;
 }
 
+/* A field that decides something, so it may not come twice. */
 struct wanted_field {
     const char *name;
     const struct head_field **place;
 };
 
+static int fields_sort(const struct head *head, const struct wanted_field *once, size_t once_count, struct err *ret_err)
+{
+    for (size_t i = 0; i < head->field_count; i++) {
+        const struct head_field *field = &head->fields[i];
+        if (!is_token(field->name, field->name_length))
+            return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "",
+                           "the name of header field %zu has a character in it that none may have", i + 1);
+        if (has_control_character(field))
+            return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "",
+                           "the value of header field %zu has a control character in it", i + 1);
+        for (size_t j = 0; j < once_count; j++) {
+            if (!name_is(field, once[j].name))
+                continue;
+            if (*once[j].place)
+                return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "the request has two %s fields",
+                               once[j].name);
+            *once[j].place = field;
+        }
+    }
+    return 0;
+}
+
+/* How long the body is (RFC 9112, 6). What two readers might answer differently is refused. */
+static int check_body(const struct head *head, const struct head_field *length, const struct head_field *encoding,
+                      struct head_facts *facts, struct err *ret_err)
+{
+    if (length && encoding)
+        return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "",
+                       "the request has both Content-Length and Transfer-Encoding");
+    if (encoding) {
+        if (!head_value_is(encoding, "chunked"))
+            return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "the only Transfer-Encoding taken is chunked");
+        if (strcmp(head->version, "HTTP/1.1"))
+            return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "Transfer-Encoding is not for HTTP/1.0");
+        facts->has_body = true;
+        facts->length_is_known = false;
+    }
+    if (length) {
+        if (parse_length(length, &facts->body_length))
+            return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "Content-Length is not a number");
+        facts->has_body = facts->body_length > 0;
+    }
+    return 0;
+}
+
 int head_check(const struct head *head, struct head_facts *ret_facts, struct err *ret_err)
 {
     struct head_facts facts = {.length_is_known = true};
     const struct head_field *length = NULL, *encoding = NULL, *expect = NULL;
-    /* each of these decides something, so none may come twice */
     const struct wanted_field once[] = {
         {"host", &facts.host},
         {"content-length", &length},
@@ -94,44 +139,16 @@ int head_check(const struct head *head, struct head_facts *ret_facts, struct err
         return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "the request's method is not a word");
     if (strcmp(head->version, "HTTP/1.1") && strcmp(head->version, "HTTP/1.0"))
         return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "this server speaks HTTP/1.1 and HTTP/1.0");
-    for (size_t i = 0; i < head->field_count; i++) {
-        const struct head_field *field = &head->fields[i];
-        if (!is_token(field->name, field->name_length))
-            return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "",
-                           "the name of header field %zu has a character in it that none may have", i + 1);
-        if (has_control_character(field))
-            return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "",
-                           "the value of header field %zu has a control character in it", i + 1);
-        for (size_t j = 0; j < ARRAY_SIZE(once); j++) {
-            if (!name_is(field, once[j].name))
-                continue;
-            if (*once[j].place)
-                return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "the request has two %s fields",
-                               once[j].name);
-            *once[j].place = field;
-        }
-    }
-
+    int error = fields_sort(head, once, ARRAY_SIZE(once), ret_err);
+    if (error)
+        return error;
     if (!facts.host)
         return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "the request has no Host field");
     if (!is_host(facts.host))
         return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "the Host field is not a host");
-    if (length && encoding)
-        return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "",
-                       "the request has both Content-Length and Transfer-Encoding");
-    if (encoding) {
-        if (!head_value_is(encoding, "chunked"))
-            return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "the only Transfer-Encoding taken is chunked");
-        if (strcmp(head->version, "HTTP/1.1"))
-            return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "Transfer-Encoding is not for HTTP/1.0");
-        facts.has_body = true;
-        facts.length_is_known = false;
-    }
-    if (length) {
-        if (parse_length(length, &facts.body_length))
-            return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "Content-Length is not a number");
-        facts.has_body = facts.body_length > 0;
-    }
+    error = check_body(head, length, encoding, &facts, ret_err);
+    if (error)
+        return error;
     facts.expects_continue = expect && head_value_is(expect, "100-continue");
     *ret_facts = facts;
     return 0;

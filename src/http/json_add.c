@@ -37,3 +37,13 @@ bool json_add_mac_or_null(cJSON *object, const char *name, bool is_there, const 
         snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
     return json_add_text_or_null(object, name, text);
 }
+
+void json_print(struct buf *out, struct cJSON *json)
+{
+    char *text = json ? cJSON_PrintUnformatted(json) : NULL;
+    cJSON_Delete(json);
+    if (text)
+        buf_add_text(out, text);
+    out->failed = out->failed || !text;
+    cJSON_free(text);
+}

@@ -17,4 +17,7 @@ bool json_add_text_or_null(struct cJSON *object, const char *name, const char *t
 bool json_add_time(struct cJSON *object, const char *name, int64_t realtime_ns);
 bool json_add_mac_or_null(struct cJSON *object, const char *name, bool is_there, const uint8_t mac[6]);
 
+/* Appends it as compact text. Takes the tree; NULL, or no memory, makes `out` failed. */
+void json_print(struct buf *out, struct cJSON *json);
+
 #endif

@@ -3,8 +3,8 @@
 
 #include "event_text.h"
 #include "feed.h"
+#include "json_add.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -16,16 +16,9 @@
 
 static void event_print(const struct event *event, struct buf *out)
 {
-    cJSON *json = event_to_json(event);
-    char *text = json ? cJSON_PrintUnformatted(json) : NULL;
-    cJSON_Delete(json);
-    if (text) {
-        buf_printf(out, "id: %" PRIu64 "\nevent: %s\ndata: ", event->sequence, event_type_name(event->type));
-        buf_add_text(out, text);
-        buf_add_text(out, "\n\n");
-    }
-    out->failed = out->failed || !text;
-    cJSON_free(text);
+    buf_printf(out, "id: %" PRIu64 "\nevent: %s\ndata: ", event->sequence, event_type_name(event->type));
+    json_print(out, event_to_json(event));
+    buf_add_text(out, "\n\n");
 }
 
 static void gap_print(uint64_t after, uint64_t oldest, uint64_t newest, struct buf *out)

@@ -40,19 +40,6 @@ static int parse_topics(const char *text, bool *ret_events, bool *ret_counters, 
     }
 }
 
-static int parse_filter(const struct request *request, struct event_filter *filter, struct err *ret_err)
-{
-    const char *device = request_query(request, "device"), *selector = request_query(request, "selector");
-    if (device && (!device_name_is_valid(device) || text_copy(filter->device, sizeof filter->device, device)))
-        return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "\"%.64s\" cannot be a device's name", device);
-    struct err e;
-    if (selector && selector_parse(selector, &filter->wanted, &e))
-        return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "selector: %.250s", e.message);
-    filter->own = request->identity.selector;
-    filter->sees_tokens = request->identity.role >= ROLE_ADMIN;
-    return 0;
-}
-
 /* The event that the client has had last. False: it does not say. */
 static int parse_after(const struct request *request, bool *ret_is_said, uint64_t *ret_after, struct err *ret_err)
 {
@@ -74,7 +61,7 @@ static int parse_request(const struct request *request, struct stream *stream, s
     uint64_t interval_ms = INTERVAL_DEFAULT_MS, after;
     int error = parse_topics(topics ? topics : "events,counters", &stream->wants_events, &wants_counters, ret_err);
     if (!error)
-        error = parse_filter(request, stream->filter, ret_err);
+        error = event_filter_read(stream->filter, request, ret_err);
     if (!error)
         error = parse_after(request, &is_said, &after, ret_err);
     if (error)
