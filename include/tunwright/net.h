@@ -182,6 +182,12 @@ struct step {
 };
 void step_done(struct step *step);
 
+#define STEP_RUN_MAX 512
+struct step_result {
+    int error; /* 0, or why not */
+    struct err err;
+};
+
 /* ---- the provider interface -------------------------------------------------------------------------------------- */
 
 struct link_stats {
@@ -203,6 +209,10 @@ struct kernel_ops {
     /* Carries out one step and waits for its result: on return it is in the kernel, or nothing of it is. Borrows.
      * -EAGAIN: not now, because of something that ends by itself; ask again a little later. */
     int (*apply)(struct kernel *kernel, const struct step *step, struct err *ret_err);
+    /* Carries out up to STEP_RUN_MAX steps of one kind, each as `apply` would, and waits for all results: a refusal holds
+     * up none of the others. Those of one device are begun in their order; what takes time, does so for all of them
+     * together. *ret_results has room for `count`. NULL: this provider can do one at a time only. */
+    void (*apply_run)(struct kernel *kernel, const struct step *steps, size_t count, struct step_result *ret_results);
     /* Maps a worker's counter page read-only; munmap(2) COUNTER_PAGE_SIZE bytes when done. -ENOENT: no such worker. */
     int (*page)(struct kernel *kernel, const struct uuid *device, const struct counter_page **ret_page,
                 struct err *ret_err);
@@ -264,6 +274,13 @@ int net_link_set(struct net_ns *ns, uint32_t ifindex, const struct link_settings
 int net_link_set_alias(struct net_ns *ns, uint32_t ifindex, const struct uuid *uuid, struct err *ret_err);
 int net_link_clear_alias(struct net_ns *ns, uint32_t ifindex, struct err *ret_err);
 int net_link_delete(struct net_ns *ns, uint32_t ifindex, struct err *ret_err);
+/* Several of ours at once, in a small part of the time: all of them or none. The keys' netns is not looked at.
+ * *ret_ifindexes has room for `count`. -ENODEV where one is not there, or not ours by its uuid; -EAGAIN where others
+ * meddle. Either way net_link_delete may do for each what this could not do for all. */
+int net_links_delete(struct net_ns *ns, const struct device_key *keys, size_t count, uint32_t *ret_ifindexes,
+                     struct err *ret_err);
+/* Cleans up after one that was killed in the middle. */
+int net_links_ungroup(struct net_ns *ns, struct err *ret_err);
 int net_address_add(struct net_ns *ns, uint32_t ifindex, const struct ip_prefix *address, struct err *ret_err);
 int net_address_delete(struct net_ns *ns, uint32_t ifindex, const struct ip_prefix *address, struct err *ret_err);
 /* -EAGAIN: its IPv6 source is still tentative (on tap for up to 2 s after the address was added, or the device set up).

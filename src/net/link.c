@@ -19,9 +19,8 @@
 #ifndef IFF_LOWER_UP
 #define IFF_LOWER_UP 0x10000 /* linux/if.h has it, and contradicts net/if.h */
 #endif
-#define TUN_TYPE_TUN     1 /* IFLA_TUN_TYPE: IFF_TUN and IFF_TAP of linux/if_tun.h */
-#define TUN_TYPE_TAP     2
-#define RTEXT_SKIP_STATS (1U << 3) /* RTEXT_FILTER_SKIP_STATS */
+#define TUN_TYPE_TUN 1 /* IFLA_TUN_TYPE: IFF_TUN and IFF_TAP of linux/if_tun.h */
+#define TUN_TYPE_TAP 2
 
 /* ---- parse ------------------------------------------------------------------------------------------------------- */
 
@@ -70,7 +69,7 @@ static void link_parse_alias(const struct nlattr *alias, struct observed_link *l
 int net_link_parse(const struct nlmsghdr *message, struct link_info *ret_info)
 {
     struct ifinfomsg head;
-    const struct nlattr *table[IFLA_LINKINFO + 1 > IFLA_IFALIAS + 1 ? IFLA_LINKINFO + 1 : IFLA_IFALIAS + 1];
+    const struct nlattr *table[IFLA_GROUP + 1]; /* the highest of those below */
     if (message->nlmsg_type != RTM_NEWLINK || !netlink_message_attrs(message, sizeof head, table, ARRAY_SIZE(table)))
         return -EBADMSG;
     memcpy(&head, mnl_nlmsg_get_payload(message), sizeof head);
@@ -84,6 +83,7 @@ int net_link_parse(const struct nlmsghdr *message, struct link_info *ret_info)
     netlink_u32(table[IFLA_MTU], &info.link.mtu);
     netlink_u32(table[IFLA_TXQLEN], &info.link.txqueuelen);
     netlink_u32(table[IFLA_MASTER], &info.master_ifindex);
+    netlink_u32(table[IFLA_GROUP], &info.group);
     netlink_bytes(table[IFLA_ADDRESS], info.link.mac, sizeof info.link.mac); /* a tun has none */
     link_parse_tun(table[IFLA_LINKINFO], &info);
     link_parse_alias(table[IFLA_IFALIAS], &info.link);
@@ -113,7 +113,7 @@ int net_link_query(struct net_ns *ns, const char *name, uint32_t ifindex, struct
     struct ifinfomsg head = {.ifi_index = name ? 0 : (int)ifindex};
     struct link_search search = {.found = false};
     netlink_message_start(&message, RTM_GETLINK, 0, &head, sizeof head);
-    netlink_put_u32(&message, IFLA_EXT_MASK, RTEXT_SKIP_STATS);
+    netlink_put_u32(&message, IFLA_EXT_MASK, NETLINK_SKIP_STATS);
     if (name)
         netlink_put_text(&message, IFLA_IFNAME, name);
     int error = name ? netlink_request(ns, &message, link_visit, &search, "RTM_GETLINK", ret_err, "no device %s", name)

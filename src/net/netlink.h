@@ -118,6 +118,7 @@ void netns_leave(int back);
 struct link_info {
     struct observed_link link; /* without master, addresses and routes */
     uint32_t master_ifindex;   /* 0: none */
+    uint32_t group;            /* IFLA_GROUP; not that of whoever may use a queue, which is link.group */
 };
 int net_link_parse(const struct nlmsghdr *message, struct link_info *ret_info);
 
@@ -144,6 +145,29 @@ int net_route_parse(const struct nlmsghdr *message, int family, struct route_inf
 /* One link, by name, or by ifindex where name is NULL. -ENODEV. */
 int net_link_query(struct net_ns *ns, const char *name, uint32_t ifindex, struct link_info *ret_info,
                    struct err *ret_err);
+/* Of an RTM_GETLINK: without counters, which is most of what it shows (IFLA_EXT_MASK). */
+#define NETLINK_SKIP_STATS (1U << 3) /* RTEXT_FILTER_SKIP_STATS */
+
+/* ---- net_links_delete, step by step (link_group.c) --------------------------------------------------------------- */
+
+struct link_group_member {
+    const struct device_key *key; /* borrowed */
+    uint32_t ifindex;
+    uint32_t group_before;
+};
+struct link_group {
+    struct link_group_member *members; /* owned; sorted by name */
+    size_t count;
+    uint32_t number;
+};
+void link_group_done(struct link_group *group);
+/* All of them, as they are in the kernel, and a number that nobody has. -ENODEV where not all of them are. */
+int link_group_gather(struct net_ns *ns, const struct device_key *keys, size_t count, struct link_group *ret_group,
+                      struct err *ret_err);
+/* Both do all of it or nothing: what was marked has its old group again then. */
+int link_group_mark(struct net_ns *ns, const struct link_group *group, struct err *ret_err);
+int link_group_delete(struct net_ns *ns, struct link_group *group, struct err *ret_err);
+
 /* net_link_stats by RTM_GETLINK, for kernels without RTM_GETSTATS. */
 int net_link_stats_of_link(struct net_ns *ns, uint32_t ifindex, struct link_stats *ret_stats);
 
