@@ -3,8 +3,8 @@
  * ipc: what tunwrightd and tunwright-netd say to each other over <run-dir>/netd.sock (SOCK_SEQPACKET, one message a
  * packet, native byte order: both ends come from one build, and IPC_HELLO refuses any other).
  *
- * A request is a fixed struct with an `op` and a `serial`; a worker's JSON configuration follows it as text. Each
- * request gets exactly one reply with its serial, WORKER_LIST as many as there are workers and one more. Replies need
+ * A request is a fixed struct with an `op` and a `serial`; a worker's JSON configuration follows it as text, or a list of
+ * devices. Several may be on their way at once: those that need not wait are handled in their order. Each request gets exactly one reply with its serial, WORKER_LIST as many as there are workers and one more. Replies need
  * not come in the order of the requests: starting a worker takes as long as the worker does.
  *
  * netd believes nothing: every field is checked against the table in message.c before it is used.
@@ -21,6 +21,7 @@ enum ipc_op {
     IPC_HELLO, /* → uid and version agreed */
     IPC_DEVICE_CREATE,
     IPC_DEVICE_DELETE,
+    IPC_DEVICES_DELETE, /* text: struct ipc_device, devices.count of them in device.netns: all of them or none */
     IPC_DEVICE_ADOPT,
     IPC_DEVICE_RELEASE,
     IPC_LINK_SET,
@@ -46,6 +47,14 @@ struct ipc_worker_start {
     uint32_t config_length; /* bytes of text after the struct */
 };
 
+struct ipc_device {
+    char name[DEVICE_NAME_SIZE];
+    struct uuid uuid;
+};
+struct ipc_devices {
+    uint32_t count; /* 1 to STEP_RUN_MAX, of struct ipc_device after the struct */
+};
+
 struct ipc_request {
     uint32_t magic;
     uint32_t op; /* enum ipc_op */
@@ -60,6 +69,7 @@ struct ipc_request {
         struct ip_prefix address;
         struct route route;
         struct ipc_worker_start worker;
+        struct ipc_devices devices;
     };
 };
 
@@ -113,6 +123,8 @@ int ipc_reply_check(const void *packet, size_t length, const struct ipc_reply **
                     struct err *ret_err);
 /* "hello", "device_create", …; "event" for IPC_OP_N, "?" past it. */
 const char *ipc_op_name(uint32_t op);
+/* How many bytes of text go with a request of this op, going by its counts. */
+size_t ipc_request_text_length(const struct ipc_request *request);
 /* A step as its request; the text is the step's worker.config (borrowed). */
 void ipc_request_from_step(const struct step *step, uint32_t serial, struct ipc_request *ret_request);
 

@@ -65,7 +65,7 @@ int ipc_client_send(struct ipc_client *client, struct ipc_request *request, cons
     request->magic = IPC_MAGIC;
     request->size = sizeof *request;
     request->serial = ++client->serial;
-    size_t text_length = text ? request->worker.config_length : 0;
+    size_t text_length = text ? ipc_request_text_length(request) : 0;
     for (;;) {
         int result = seqpacket_send(client->fd, request, sizeof *request, text, text_length, NULL, 0, MSG_DONTWAIT);
         if (result == 0)
@@ -92,8 +92,8 @@ static int answer_take(struct ipc_answer *answer, const struct ipc_reply *reply,
     return reply->error;
 }
 
-int ipc_client_receive(struct ipc_client *client, int64_t deadline_ns, struct ipc_answer *ret_answer,
-                       struct err *ret_err)
+int ipc_client_receive_any(struct ipc_client *client, uint32_t oldest, int64_t deadline_ns,
+                           struct ipc_answer *ret_answer, struct err *ret_err)
 {
     ret_answer->fd_count = 0;
     if (client->fd < 0)
@@ -119,12 +119,18 @@ int ipc_client_receive(struct ipc_client *client, int64_t deadline_ns, struct ip
             return client_lost(client, -ENOTCONN, ret_err, "answered what cannot be understood");
         }
         /* what belongs to a request that nobody waits for any more */
-        if (reply->op == IPC_OP_N || reply->serial != client->serial) {
+        if (reply->op == IPC_OP_N || reply->serial - oldest > client->serial - oldest) {
             ipc_answer_done(ret_answer);
             continue;
         }
         return answer_take(ret_answer, reply, text, ret_err);
     }
+}
+
+int ipc_client_receive(struct ipc_client *client, int64_t deadline_ns, struct ipc_answer *ret_answer,
+                       struct err *ret_err)
+{
+    return ipc_client_receive_any(client, client->serial, deadline_ns, ret_answer, ret_err);
 }
 
 int ipc_client_call(struct ipc_client *client, struct ipc_request *request, const char *text, int64_t timeout_ms,

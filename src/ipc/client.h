@@ -44,6 +44,9 @@ int ipc_client_send(struct ipc_client *client, struct ipc_request *request, cons
  */
 int ipc_client_receive(struct ipc_client *client, int64_t deadline_ns, struct ipc_answer *ret_answer,
                        struct err *ret_err);
+/* The same for the next reply to any of the requests since the one with the serial `oldest`. */
+int ipc_client_receive_any(struct ipc_client *client, uint32_t oldest, int64_t deadline_ns,
+                           struct ipc_answer *ret_answer, struct err *ret_err);
 /* Both, for what has one reply, with the time-out from now on. */
 int ipc_client_call(struct ipc_client *client, struct ipc_request *request, const char *text, int64_t timeout_ms,
                     struct ipc_answer *ret_answer, struct err *ret_err);

@@ -5,7 +5,8 @@
  * Looking needs no privilege: dumps go over netlink sockets of this process. The socket of a named netns is opened by
  * netd, for that takes CAP_SYS_ADMIN, and kept for as long as the name means the same netns. Changes go to netd.
  *
- * Two connections to netd: one for requests, on which one request is in hand at a time, and one that hears events and,
+ * Two connections to netd: one for requests, on which one request or one run of steps (run.c) is in hand at a time, and
+ * one that hears events and,
  * by its end of file, that netd has gone. Both are made and lost together. What wakes the engine is one epoll
  * descriptor over the events connection, the netlink event sockets and the timer of the next attempt to reconnect.
  *
@@ -14,6 +15,7 @@
  */
 #include "client.h"
 #include "netns.h"
+#include "run.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -307,6 +309,25 @@ static int kernel_netd_apply(struct kernel *kernel, const struct step *step, str
     return result;
 }
 
+static void kernel_netd_apply_run(struct kernel *kernel, const struct step *steps, size_t count,
+                                  struct step_result *ret_results)
+{
+    struct kernel_netd *netd = netd_of(kernel);
+    struct err err = {0};
+    int result = connect_if_needed(netd, &err);
+    if (result < 0) {
+        for (size_t i = 0; i < count; i++)
+            ret_results[i] = (struct step_result){.error = result, .err = err};
+        return;
+    }
+    ipc_run(&netd->requests, steps, count, ret_results);
+    if (!is_connected(netd))
+        disconnect(netd);
+    for (size_t i = 0; i < count; i++)
+        if (ret_results[i].err.code == ERR_WORKER_FAILED)
+            detail_unwrap(ret_results[i].err.message);
+}
+
 /* Maps what netd handed out, once it is certain that nobody can shrink it under the reader. */
 static int page_map(int fd, const struct counter_page **ret_page, struct err *ret_err)
 {
@@ -468,6 +489,7 @@ static void kernel_netd_close(struct kernel *kernel)
 static const struct kernel_ops kernel_netd_ops = {
     .observe = kernel_netd_observe,
     .apply = kernel_netd_apply,
+    .apply_run = kernel_netd_apply_run,
     .page = kernel_netd_page,
     .stats = kernel_netd_stats,
     .event_fd = kernel_netd_event_fd,

@@ -17,6 +17,7 @@
 enum key_use {
     KEY_UNUSED,
     KEY_NETNS, /* the name of a netns, not empty */
+    KEY_PLACE, /* the same, or empty */
     KEY_UUID,
     KEY_DEVICE, /* all of it */
 };
@@ -79,7 +80,7 @@ static bool prefix_is_sound(const struct ip_prefix *prefix)
 
 static int key_check(const struct device_key *key, enum key_use use, struct err *ret_err)
 {
-    if (use == KEY_NETNS || use == KEY_DEVICE) {
+    if (use == KEY_NETNS || use == KEY_PLACE || use == KEY_DEVICE) {
         if (!FIELD_IS_TERMINATED(key->netns))
             return refuse(ret_err, "netns: not terminated");
         bool needed = use == KEY_NETNS;
@@ -205,33 +206,65 @@ static int worker_check(const struct ipc_request *request, struct err *ret_err)
     return 0;
 }
 
+static int devices_check(const struct ipc_request *request, struct err *ret_err)
+{
+    if (request->devices.count < 1 || request->devices.count > STEP_RUN_MAX)
+        return refuse(ret_err, "devices: none, or too many");
+    return 0;
+}
+
+static int device_list_check(const char *text, size_t length, struct err *ret_err)
+{
+    for (size_t at = 0; at < length; at += sizeof(struct ipc_device)) {
+        struct ipc_device device;
+        memcpy(&device, text + at, sizeof device);
+        if (!FIELD_IS_TERMINATED(device.name) || !device_name_is_valid(device.name))
+            return refuse(ret_err, "name: not a device name");
+        if (uuid_is_zero(&device.uuid))
+            return refuse(ret_err, "uuid: zero");
+    }
+    return 0;
+}
+
+static int config_check(const char *text, size_t length, struct err *ret_err)
+{
+    return memchr(text, '\0', length) ? refuse(ret_err, "text: holds a NUL") : 0;
+}
+
 /* ---- the table --------------------------------------------------------------------------------------------------- */
+
+enum text_use {
+    TEXT_NONE,
+    TEXT_CONFIG,  /* worker.config_length bytes */
+    TEXT_DEVICES, /* devices.count of struct ipc_device */
+};
 
 struct op_row {
     const char *name;
     enum key_use key;
     int (*check)(const struct ipc_request *request, struct err *ret_err); /* NULL: it has no part of its own */
-    bool has_text;                                                        /* worker.config_length bytes of it */
+    enum text_use text;
 };
 
 static const struct op_row op_rows[] = {
-    [IPC_HELLO] = {"hello", KEY_UNUSED, NULL, false},
-    [IPC_DEVICE_CREATE] = {"device_create", KEY_DEVICE, create_check, false},
-    [IPC_DEVICE_DELETE] = {"device_delete", KEY_DEVICE, NULL, false},
-    [IPC_DEVICE_ADOPT] = {"device_adopt", KEY_DEVICE, adopt_check, false},
-    [IPC_DEVICE_RELEASE] = {"device_release", KEY_DEVICE, NULL, false},
-    [IPC_LINK_SET] = {"link_set", KEY_DEVICE, link_check, false},
-    [IPC_ADDRESS_ADD] = {"address_add", KEY_DEVICE, address_check, false},
-    [IPC_ADDRESS_DELETE] = {"address_delete", KEY_DEVICE, address_check, false},
-    [IPC_ROUTE_ADD] = {"route_add", KEY_DEVICE, route_check, false},
-    [IPC_ROUTE_DELETE] = {"route_delete", KEY_DEVICE, route_delete_check, false},
-    [IPC_WORKER_START] = {"worker_start", KEY_DEVICE, worker_check, true},
-    [IPC_WORKER_CONFIGURE] = {"worker_configure", KEY_DEVICE, worker_check, true},
-    [IPC_WORKER_STOP] = {"worker_stop", KEY_UUID, NULL, false},
-    [IPC_WORKER_LIST] = {"worker_list", KEY_UNUSED, NULL, false},
-    [IPC_WORKER_PAGE] = {"worker_page", KEY_UUID, NULL, false},
-    [IPC_NETNS_SOCKET] = {"netns_socket", KEY_NETNS, NULL, false},
-    [IPC_SUBSCRIBE] = {"subscribe", KEY_UNUSED, NULL, false},
+    [IPC_HELLO] = {"hello", KEY_UNUSED, NULL, TEXT_NONE},
+    [IPC_DEVICE_CREATE] = {"device_create", KEY_DEVICE, create_check, TEXT_NONE},
+    [IPC_DEVICE_DELETE] = {"device_delete", KEY_DEVICE, NULL, TEXT_NONE},
+    [IPC_DEVICES_DELETE] = {"devices_delete", KEY_PLACE, devices_check, TEXT_DEVICES},
+    [IPC_DEVICE_ADOPT] = {"device_adopt", KEY_DEVICE, adopt_check, TEXT_NONE},
+    [IPC_DEVICE_RELEASE] = {"device_release", KEY_DEVICE, NULL, TEXT_NONE},
+    [IPC_LINK_SET] = {"link_set", KEY_DEVICE, link_check, TEXT_NONE},
+    [IPC_ADDRESS_ADD] = {"address_add", KEY_DEVICE, address_check, TEXT_NONE},
+    [IPC_ADDRESS_DELETE] = {"address_delete", KEY_DEVICE, address_check, TEXT_NONE},
+    [IPC_ROUTE_ADD] = {"route_add", KEY_DEVICE, route_check, TEXT_NONE},
+    [IPC_ROUTE_DELETE] = {"route_delete", KEY_DEVICE, route_delete_check, TEXT_NONE},
+    [IPC_WORKER_START] = {"worker_start", KEY_DEVICE, worker_check, TEXT_CONFIG},
+    [IPC_WORKER_CONFIGURE] = {"worker_configure", KEY_DEVICE, worker_check, TEXT_CONFIG},
+    [IPC_WORKER_STOP] = {"worker_stop", KEY_UUID, NULL, TEXT_NONE},
+    [IPC_WORKER_LIST] = {"worker_list", KEY_UNUSED, NULL, TEXT_NONE},
+    [IPC_WORKER_PAGE] = {"worker_page", KEY_UUID, NULL, TEXT_NONE},
+    [IPC_NETNS_SOCKET] = {"netns_socket", KEY_NETNS, NULL, TEXT_NONE},
+    [IPC_SUBSCRIBE] = {"subscribe", KEY_UNUSED, NULL, TEXT_NONE},
 };
 static_assert(ARRAY_SIZE(op_rows) == IPC_OP_N, "one row an operation");
 
@@ -239,6 +272,21 @@ const char *ipc_op_name(uint32_t op)
 {
     return op < IPC_OP_N ? op_rows[op].name : op == IPC_OP_N ? "event" : "?";
 }
+
+size_t ipc_request_text_length(const struct ipc_request *request)
+{
+    switch (op_rows[request->op].text) {
+    case TEXT_CONFIG:
+        return request->worker.config_length;
+    case TEXT_DEVICES:
+        return (size_t)request->devices.count * sizeof(struct ipc_device);
+    case TEXT_NONE:
+        break;
+    }
+    return 0;
+}
+static_assert(sizeof(struct ipc_request) + STEP_RUN_MAX * sizeof(struct ipc_device) <= IPC_PACKET_MAX,
+              "a run of deletions fits one packet");
 
 /* The packet's buffer must be aligned for the struct that is read from it. */
 static bool packet_holds(const void *packet, size_t length, size_t size, size_t alignment)
@@ -265,10 +313,13 @@ int ipc_request_check(const void *packet, size_t length, const struct ipc_reques
 
     const char *text = (const char *)(request + 1);
     size_t text_length = length - sizeof *request;
-    if (text_length != (row->has_text ? request->worker.config_length : 0))
+    if (text_length != ipc_request_text_length(request))
         return refuse(ret_err, "text: not of the length announced");
-    if (text_length > 0 && memchr(text, '\0', text_length))
-        return refuse(ret_err, "text: holds a NUL");
+    if (row->text != TEXT_NONE)
+        result = row->text == TEXT_DEVICES ? device_list_check(text, text_length, ret_err)
+                                           : config_check(text, text_length, ret_err);
+    if (result < 0)
+        return result;
     *ret_request = request;
     *ret_text = text;
     return 0;

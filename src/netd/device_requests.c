@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <linux/if_tun.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -109,6 +110,66 @@ int handle_device_delete(const struct request *request, struct err *ret_err)
     if (result == 0)
         log_info("%s: deleted", key->name);
     target_done(&target);
+    return result;
+}
+
+/* Several at once; their keys and room for their indexes. */
+struct devices {
+    size_t count;
+    struct device_key *keys;
+    uint32_t *ifindexes;
+};
+
+static void devices_done(struct devices *devices)
+{
+    free(devices->keys);
+    free(devices->ifindexes);
+}
+
+static int devices_read(const struct request *request, struct devices *ret_devices, struct err *ret_err)
+{
+    CLEANUP(devices_done) struct devices devices = {.count = request->packet->devices.count};
+    devices.keys = calloc(devices.count, sizeof *devices.keys);
+    devices.ifindexes = calloc(devices.count, sizeof *devices.ifindexes);
+    if (!devices.keys || !devices.ifindexes)
+        return err_no_memory(ret_err);
+    for (size_t i = 0; i < devices.count; i++) {
+        struct ipc_device device;
+        memcpy(&device, request->text + i * sizeof device, sizeof device);
+        memcpy(devices.keys[i].netns, request->packet->device.netns, sizeof devices.keys[i].netns);
+        memcpy(devices.keys[i].name, device.name, sizeof devices.keys[i].name);
+        devices.keys[i].uuid = device.uuid;
+    }
+    *ret_devices = devices;
+    devices = (struct devices){0};
+    return 0;
+}
+
+/* All or nothing, and only what needs no waiting and no second thought: with anything else, each is asked for by
+ * itself. */
+int handle_devices_delete(const struct request *request, struct err *ret_err)
+{
+    CLEANUP(devices_done) struct devices devices = {0};
+    struct target target;
+    int result = devices_read(request, &devices, ret_err);
+    for (size_t i = 0; result == 0 && i < devices.count; i++) {
+        const struct netd_device *device = devices_find(request->netd, &devices.keys[i].uuid);
+        if (device && device->worker)
+            result = err_set(ret_err, -EBUSY, ERR_WORKER_FAILED, "", "%s has a worker", devices.keys[i].name);
+    }
+    if (result == 0) /* where all of them have gone, the first look tells */
+        result = target_open(request->netd, &devices.keys[0], &target, ret_err);
+    if (result < 0)
+        return result;
+    result = net_links_delete(target.ns, devices.keys, devices.count, devices.ifindexes, ret_err);
+    target_done(&target);
+    for (size_t i = 0; result == 0 && i < devices.count; i++) {
+        struct netd_device *device = devices_find(request->netd, &devices.keys[i].uuid);
+        /* another device with the same alias is not what the entry stands for */
+        if (device && device->ifindex == devices.ifindexes[i] && strcmp(device->key.netns, devices.keys[i].netns) == 0)
+            device_remove(device);
+        log_info("%s: deleted", devices.keys[i].name);
+    }
     return result;
 }
 

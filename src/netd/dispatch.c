@@ -78,7 +78,8 @@ void request_answer(const struct request *request, int error, const struct err *
 {
     struct netd_client *client = client_find(request->netd, request->client);
     char uuid[UUID_TEXT_SIZE];
-    if (error < 0 && error != -EAGAIN && netd_may_log(request->netd)) /* "not now" is no refusal */
+    /* "not now" is no refusal, and of several devices each is going to be asked for by itself */
+    if (error < 0 && error != -EAGAIN && request->packet->op != IPC_DEVICES_DELETE && netd_may_log(request->netd))
         log_info("%s of %s refused: %s", ipc_op_name(request->packet->op),
                  uuid_print(&request->packet->device.uuid, uuid),
                  err && err->message[0] ? err->message : errno_name(error));
@@ -184,6 +185,7 @@ static int (*const handlers[])(const struct request *request, struct err *ret_er
     [IPC_HELLO] = handle_hello,
     [IPC_DEVICE_CREATE] = handle_device_create,
     [IPC_DEVICE_DELETE] = handle_device_delete,
+    [IPC_DEVICES_DELETE] = handle_devices_delete,
     [IPC_DEVICE_ADOPT] = handle_device_adopt,
     [IPC_DEVICE_RELEASE] = handle_device_release,
     [IPC_LINK_SET] = handle_link_set,

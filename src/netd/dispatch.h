@@ -41,6 +41,7 @@ void request_answer(const struct request *request, int error, const struct err *
 /* ---- the handlers: device_requests.c, worker_requests.c; 0, -errno, or ANSWER_LATER ------------------------------ */
 int handle_device_create(const struct request *request, struct err *ret_err);
 int handle_device_delete(const struct request *request, struct err *ret_err);
+int handle_devices_delete(const struct request *request, struct err *ret_err);
 int handle_device_adopt(const struct request *request, struct err *ret_err);
 int handle_device_release(const struct request *request, struct err *ret_err);
 int handle_link_set(const struct request *request, struct err *ret_err);

@@ -7,6 +7,7 @@
 #include "dispatch.h"
 #include "worker.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/un.h>
@@ -156,6 +157,23 @@ static int links_open(struct netd *netd, struct err *ret_err)
     return 0;
 }
 
+/* Where an earlier netd was killed while it deleted devices, those that it did not get to have a group's number on them
+ * still. A namespace that cannot be entered is none of ours. */
+static void groups_clean(struct netd *netd)
+{
+    DIR *directory = opendir("/run/netns");
+    net_links_ungroup(netd->own_ns, NULL);
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        struct net_ns *ns = NULL;
+        if (!netns_name_is_valid(entry->d_name) || net_ns_open(entry->d_name, &ns, NULL) < 0)
+            continue;
+        net_links_ungroup(ns, NULL);
+        net_ns_close(ns);
+    }
+    if (directory)
+        closedir(directory);
+}
+
 /* Some six descriptors for each device: as many as we may. The workers keep what was ours. */
 static void files_raise(struct netd *netd)
 {
@@ -201,6 +219,7 @@ int netd_open(struct netd *netd, const struct netd_options *options, struct err 
     /* whoever connects shall find the workers already there */
     loop_hurry(true);
     workers_attach(netd);
+    groups_clean(netd);
     loop_hurry(false);
     return door_open(netd, run_fd, ret_err);
 }

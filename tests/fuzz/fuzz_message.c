@@ -43,6 +43,15 @@ static void request_holds(const struct ipc_request *request, const char *text, s
             MUST(endpoint_to_sockaddr(&worker->sockets[i].local, &address) > 0);
         }
         return;
+    case IPC_DEVICES_DELETE:
+        MUST(request->devices.count >= 1 && request->devices.count <= STEP_RUN_MAX);
+        MUST(text_length == request->devices.count * sizeof(struct ipc_device));
+        for (uint32_t i = 0; i < request->devices.count; i++) {
+            struct ipc_device device;
+            memcpy(&device, text + i * sizeof device, sizeof device);
+            MUST(device_name_is_valid(device.name) && !uuid_is_zero(&device.uuid));
+        }
+        return;
     default:
         break;
     }

@@ -19,6 +19,10 @@ static struct ip_prefix prefix(const char *text)
     return result;
 }
 
+/* What goes with a devices_delete. */
+static const struct ipc_device device_list[] = {{.name = "tun0", .uuid.bytes = {1}},
+                                                {.name = "tun1", .uuid.bytes = {2}}};
+
 /* A request that passes, with its text. */
 static struct ipc_request good(enum ipc_op op, const char **ret_text)
 {
@@ -70,6 +74,10 @@ static struct ipc_request good(enum ipc_op op, const char **ret_text)
         request.worker.sockets[0].local = (struct endpoint){prefix("10.0.0.1/32").addr, 5000};
         *ret_text = config;
         break;
+    case IPC_DEVICES_DELETE:
+        request.devices.count = ARRAY_SIZE(device_list);
+        *ret_text = (const char *)device_list;
+        break;
     default:
         break;
     }
@@ -100,7 +108,8 @@ static int check_text(const struct ipc_request *request, const char *text, size_
 static int check(const struct ipc_request *request, const char *text)
 {
     struct err err = {0};
-    int result = check_text(request, text, text ? strlen(text) : 0, &err);
+    size_t length = text == (const char *)device_list ? sizeof device_list : text ? strlen(text) : 0;
+    int result = check_text(request, text, length, &err);
     if (result < 0)
         assert_true(err.message[0] && err.code == ERR_INVALID_REQUEST);
     return result;
@@ -224,6 +233,15 @@ static void every_field(void **state)
         FAULT(IPC_DEVICE_ADOPT, adopt.kind, "\x02\0\0\0", -EINVAL),
         FAULT(IPC_DEVICE_ADOPT, adopt.queues, ZERO4, 0),
         FAULT(IPC_DEVICE_ADOPT, adopt.queues, "\x11\0\0\0", -EINVAL),
+        /* devices_delete: what is in the list, see list_of_devices */
+        FAULT(IPC_DEVICES_DELETE, devices.count, ZERO4, -EINVAL),
+        FAULT(IPC_DEVICES_DELETE, devices.count, "\x01\0\0\0", -EINVAL),
+        FAULT(IPC_DEVICES_DELETE, devices.count, "\x03\0\0\0", -EINVAL),
+        FAULT(IPC_DEVICES_DELETE, devices.count, MAX4, -EINVAL),
+        FAULT(IPC_DEVICES_DELETE, devices.count, "\x02\0\0\x08", -EINVAL), /* times the size, the same in 32 bits */
+        FAULT(IPC_DEVICES_DELETE, device.netns, "\0", 0),
+        FAULT(IPC_DEVICES_DELETE, device.netns, "../x\0", -EINVAL),
+        FAULT(IPC_DEVICES_DELETE, device.name, "a/b\0", 0),
         /* worker */
         FAULT(IPC_WORKER_START, worker.program, "\0", -EINVAL),
         FAULT(IPC_WORKER_START, worker.program, "../sh\0", -EINVAL),
@@ -267,6 +285,34 @@ static void worker_text(void **state)
     assert_int_equal(check_text(&request, "{\0}\n", 4, NULL), -EINVAL);
     assert_int_equal(check_text(&request, "{ }", 3, NULL), -EINVAL);
     assert_int_equal(check_text(&request, "{   }", 5, NULL), -EINVAL);
+}
+
+static void list_of_devices(void **state)
+{
+    (void)state;
+    static struct ipc_device list[STEP_RUN_MAX + 1];
+    static const char *const names[] = {"", "a/b", "xxxxxxxxxxxxxxxx", "all"};
+    const char *text;
+    struct ipc_request request = good(IPC_DEVICES_DELETE, &text);
+    for (size_t i = 0; i < ARRAY_SIZE(list); i++) {
+        text_copy(list[i].name, sizeof list[i].name, "tun0");
+        list[i].uuid.bytes[0] = 1;
+    }
+    request.devices.count = STEP_RUN_MAX;
+    assert_int_equal(check_text(&request, (char *)list, STEP_RUN_MAX * sizeof *list, NULL), 0);
+    assert_int_equal(check_text(&request, (char *)list, STEP_RUN_MAX * sizeof *list - 1, NULL), -EINVAL);
+    request.devices.count++;
+    assert_int_equal(check_text(&request, (char *)list, sizeof list, NULL), -EINVAL);
+    request.devices.count = 3;
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        memset(list[2].name, 0, sizeof list[2].name);
+        memcpy(list[2].name, names[i], strlen(names[i]));
+        assert_int_equal(check_text(&request, (char *)list, 3 * sizeof *list, NULL), -EINVAL);
+    }
+    list[2] = list[1];
+    assert_int_equal(check_text(&request, (char *)list, 3 * sizeof *list, NULL), 0);
+    list[2].uuid.bytes[0] = 0;
+    assert_int_equal(check_text(&request, (char *)list, 3 * sizeof *list, NULL), -EINVAL);
 }
 
 static int check_reply(const struct ipc_reply *reply, const char *text, size_t text_length)
@@ -391,8 +437,9 @@ static void from_steps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_operation), cmocka_unit_test(every_field), cmocka_unit_test(worker_text),
-        cmocka_unit_test(foreign_routes),  cmocka_unit_test(replies),     cmocka_unit_test(from_steps),
+        cmocka_unit_test(every_operation), cmocka_unit_test(every_field),    cmocka_unit_test(worker_text),
+        cmocka_unit_test(list_of_devices), cmocka_unit_test(foreign_routes), cmocka_unit_test(replies),
+        cmocka_unit_test(from_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
