@@ -103,10 +103,10 @@ static int step_apply(struct kernel *kernel, const struct step *step, struct err
     }
 }
 
-static int step_carry_out(struct kernel *kernel, const struct step *step, struct converge_item *item)
+/* Says in the item what became of its step; 0 where that is as good as done. What it failed of first counts. */
+static int step_settle(const struct step *step, struct converge_item *item, int r, const struct err *told)
 {
-    struct err err = {0};
-    int r = step_apply(kernel, step, &err);
+    struct err err = *told;
 
     if (r == 0 || step_is_moot(step, r)) {
         item_note(item, step);
@@ -118,9 +118,78 @@ static int step_carry_out(struct kernel *kernel, const struct step *step, struct
         (void)err_set_kernel(&err, r, step_kind_name(step->kind), "the kernel refused");
     if (!error_is_absence(r, &err))
         step_blame(step, item->wanted.now ? item->wanted.now : item->wanted.before, r, &err);
-    item->error = r;
-    item->err = err;
+    if (item->error == 0) {
+        item->error = r;
+        item->err = err;
+    }
     return r;
+}
+
+/* ---- runs -------------------------------------------------------------------------------------------------------- */
+
+/*
+ * Steps of one kind that follow each other are handed over together. A refusal does not hold up those after it in its
+ * run: they are done, are noted as done, and are rolled back with all else where the change is an atomic one. So a run
+ * is kept short where that saves nothing.
+ */
+#define RUN_MAX 64
+
+struct run {
+    const struct step *steps;
+    size_t count;
+    struct converge_item *items[STEP_RUN_MAX];
+    struct step_result results[STEP_RUN_MAX];
+};
+
+static size_t run_max(const struct kernel *kernel, enum step_kind kind)
+{
+    if (!kernel->ops->apply_run)
+        return 1;
+    switch (kind) {
+    case STEP_DEVICE_DELETE:
+        return STEP_RUN_MAX;
+    case STEP_WORKER_CONFIGURE: /* one may get the address that the one before it gives up */
+        return 1;
+    default:
+        return RUN_MAX;
+    }
+}
+
+static void run_carry_out(struct kernel *kernel, struct run *run)
+{
+    bool waited = false;
+
+    if (run->count > 1)
+        kernel->ops->apply_run(kernel, run->steps, run->count, run->results);
+    for (size_t i = 0; i < run->count; i++) {
+        struct step_result *result = &run->results[i];
+
+        /* what came after a step that has to wait may have failed for want of it */
+        if (run->count == 1 || result->error == -EAGAIN ||
+            (waited && result->error < 0 && !error_is_absence(result->error, &result->err))) {
+            memset(result, 0, sizeof(*result));
+            result->error = step_apply(kernel, &run->steps[i], &result->err);
+            waited = true;
+        }
+    }
+}
+
+/* The first refusal that ends all of it, if any. */
+static int run_settle(const struct run *run, enum converge_mode mode, struct err *ret_err)
+{
+    int first = 0;
+
+    for (size_t i = 0; i < run->count; i++) {
+        struct converge_item *item = run->items[i];
+        int r = step_settle(&run->steps[i], item, run->results[i].error, &run->results[i].err);
+
+        if (r == 0 || first < 0 || (mode != CONVERGE_ATOMIC && !error_is_absence(r, &run->results[i].err)))
+            continue;
+        first = r;
+        if (ret_err)
+            *ret_err = item->err;
+    }
+    return first;
 }
 
 static int items_by_uuid(const void *a, const void *b)
@@ -139,30 +208,47 @@ static struct converge_item *item_of(struct converge_item *const *sorted, size_t
     return found ? *found : NULL;
 }
 
+/* The steps from `start` on that go together: of one kind, and of devices whose way has not ended. None: that step is
+ * to be left out. */
+static void run_gather(const struct kernel *kernel, const struct plan *plan, size_t start,
+                       struct converge_item *const *sorted, size_t count, struct run *ret_run)
+{
+    enum step_kind kind = plan->steps[start].kind;
+    size_t most = run_max(kernel, kind), found = 0;
+
+    while (found < most && start + found < plan->count && plan->steps[start + found].kind == kind) {
+        struct converge_item *item = item_of(sorted, count, &plan->steps[start + found].device.uuid);
+
+        if (!item || item->error < 0)
+            break;
+        ret_run->items[found++] = item;
+    }
+    ret_run->steps = &plan->steps[start];
+    ret_run->count = found;
+}
+
 int plan_apply(struct kernel *kernel, const struct plan *plan, struct converge_item *items, size_t count,
                enum converge_mode mode, struct err *ret_err)
 {
     struct converge_item **sorted = calloc(count + 1, sizeof(*sorted));
+    struct run *run = malloc(sizeof(*run));
     int r = 0;
 
-    if (!sorted)
+    if (!sorted || !run) {
+        free(sorted);
+        free(run);
         return err_no_memory(ret_err);
+    }
     for (size_t i = 0; i < count; i++)
         sorted[i] = &items[i];
     qsort(sorted, count, sizeof(*sorted), items_by_uuid);
-    for (size_t i = 0; i < plan->count; i++) {
-        struct converge_item *item = item_of(sorted, count, &plan->steps[i].device.uuid);
-
-        if (!item || item->error < 0)
-            continue;
-        r = step_carry_out(kernel, &plan->steps[i], item);
-        if (r < 0 && (mode == CONVERGE_ATOMIC || error_is_absence(r, &item->err))) {
-            if (ret_err)
-                *ret_err = item->err;
-            break;
-        }
-        r = 0;
+    for (size_t i = 0; i < plan->count && r == 0;) {
+        run_gather(kernel, plan, i, sorted, count, run);
+        run_carry_out(kernel, run);
+        r = run_settle(run, mode, ret_err);
+        i += run->count > 0 ? run->count : 1;
     }
+    free(run);
     free(sorted);
     return r;
 }

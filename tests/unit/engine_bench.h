@@ -71,6 +71,15 @@ static inline int shared_apply(struct kernel *kernel, const struct step *step, s
     return r;
 }
 
+static inline void shared_apply_run(struct kernel *kernel, const struct step *steps, size_t count,
+                                    struct step_result *ret_results)
+{
+    for (size_t i = 0; i < count; i++) {
+        ret_results[i] = (struct step_result){0};
+        ret_results[i].error = shared_apply(kernel, &steps[i], &ret_results[i].err);
+    }
+}
+
 static inline int shared_page(struct kernel *kernel, const struct uuid *uuid, const struct counter_page **ret_page,
                               struct err *ret_err)
 {
@@ -125,6 +134,7 @@ static inline void shared_close(struct kernel *kernel)
 static const struct kernel_ops shared_ops = {
     .observe = shared_observe,
     .apply = shared_apply,
+    .apply_run = shared_apply_run,
     .page = shared_page,
     .stats = shared_stats,
     .event_fd = shared_event_fd,

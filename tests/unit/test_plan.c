@@ -761,6 +761,81 @@ static void test_tentative_source(void **state)
     tentative_fake->kernel.ops->close(&tentative_fake->kernel);
 }
 
+static size_t tentative_runs;
+
+static void tentative_apply_run(struct kernel *kernel, const struct step *steps, size_t count,
+                                struct step_result *ret_results)
+{
+    tentative_runs++;
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(steps[i].kind, steps[0].kind);
+        assert_int_not_equal(steps[i].kind, STEP_WORKER_CONFIGURE); /* these wait for one another */
+        ret_results[i] = (struct step_result){0};
+        ret_results[i].error = tentative_apply(kernel, &steps[i], &ret_results[i].err);
+    }
+}
+
+/* What is refused only because something before it had to wait is asked for again. */
+static void test_run_waits(void **state)
+{
+    static const struct kernel_ops ops = {
+        .apply = tentative_apply, .apply_run = tentative_apply_run, .observe = tentative_observe};
+    struct kernel kernel = {.ops = &ops};
+    CLEANUP(device_done)
+    struct device *tun = with("{'name':'tun0','kind':'tun','addresses':['10.0.0.1/24'],'routes':[{'to':'10.20.0.0/16'},"
+                              "{'to':'10.21.0.0/16','via':'10.20.0.1'},{'to':'10.22.0.0/16'}]}");
+    struct converge_item item = {.wanted = wanted_of(tun, NULL, 1)};
+    struct observed observed;
+
+    (void)state;
+    tentative_fake = kernel_of_test();
+    tentative_refusals = 1;
+    tentative_runs = 0;
+    look(tentative_fake, &observed);
+    assert_int_equal(converge(&kernel, &item, 1, CONVERGE_ATOMIC, &observed, NULL), 0);
+    assert_int_equal(tentative_refusals, 0);
+    assert_int_equal(tentative_runs, 1);
+    assert_int_equal(item.applied, 6);
+    observed_done(&observed);
+    tentative_fake->kernel.ops->close(&tentative_fake->kernel);
+}
+
+/* A refusal in the middle of a run: it is the one that is told, and what was done after it is known to be done. */
+static void test_run_fails(void **state)
+{
+    static const enum converge_mode modes[] = {CONVERGE_ATOMIC, CONVERGE_BEST_EFFORT};
+    CLEANUP(device_done) struct device *tun0 = with("{'name':'tun0','kind':'tun'}");
+    CLEANUP(device_done) struct device *tun1 = with("{'name':'tun1','kind':'tun'}");
+    CLEANUP(device_done) struct device *tun2 = with("{'name':'tun2','kind':'tun'}");
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+        struct converge_item items[] = {
+            {.wanted = wanted_of(tun0, NULL, 1)},
+            {.wanted = wanted_of(tun1, NULL, 2)},
+            {.wanted = wanted_of(tun2, NULL, 3)},
+        };
+        struct kernel_fake *fake = kernel_of_test();
+        struct observed observed;
+        struct err err = {0};
+        bool atomic = modes[i] == CONVERGE_ATOMIC;
+
+        look(fake, &observed);
+        fake->fail_at = 2;
+        fake->fail_errno = ENOBUFS;
+        assert_int_equal(converge(&fake->kernel, items, 3, modes[i], &observed, &err), atomic ? -ENOBUFS : 0);
+        assert_int_equal(items[1].error, -ENOBUFS);
+        assert_int_equal(items[1].applied, 0);
+        assert_int_equal(items[0].applied, atomic ? 1 : 2); /* made; and, where it goes on, set up */
+        assert_int_equal(items[2].applied, atomic ? 1 : 2);
+        assert_true(items[2].recreated && items[2].error == 0);
+        assert_int_equal(items[0].error, 0);
+        assert_int_equal(fake->applied, atomic ? 2 : 4);
+        observed_done(&observed);
+        fake->kernel.ops->close(&fake->kernel);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -781,6 +856,8 @@ int main(void)
         cmocka_unit_test(test_blame),
         cmocka_unit_test(test_best_effort),
         cmocka_unit_test(test_tentative_source),
+        cmocka_unit_test(test_run_waits),
+        cmocka_unit_test(test_run_fails),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
