@@ -84,6 +84,31 @@ int handle_device_create(const struct request *request, struct err *ret_err)
     return result;
 }
 
+/* Ours no longer, in whatever way `end` ends that: its worker first, then our hold on its queues. `device` is its entry,
+ * or NULL. Empties the target. */
+static int device_end(const struct request *request, struct netd_device *device, struct target *target,
+                      int (*end)(struct net_ns *ns, uint32_t ifindex, struct err *ret_err), const char *how,
+                      struct err *ret_err)
+{
+    const struct device_key *key = &request->packet->device;
+    /* another device with the same alias is not what the entry stands for */
+    if (device && !target_is(target, device, key))
+        device = NULL;
+    if (device && device->worker) {
+        target_done(target);
+        return wait_for_worker(request, device, ret_err);
+    }
+    if (device)
+        device_remove(device);
+    int result = target_confirm(target, key, ret_err);
+    if (result == 0)
+        result = end(target->ns, target->link.ifindex, ret_err);
+    if (result == 0)
+        log_info("%s: %s", key->name, how);
+    target_done(target);
+    return result;
+}
+
 int handle_device_delete(const struct request *request, struct err *ret_err)
 {
     const struct device_key *key = &request->packet->device;
@@ -95,22 +120,7 @@ int handle_device_delete(const struct request *request, struct err *ret_err)
             device_abandon(device);
         return result;
     }
-    /* another device with the same alias is not what the entry stands for */
-    if (device && !target_is(&target, device, key))
-        device = NULL;
-    if (device && device->worker) {
-        target_done(&target);
-        return wait_for_worker(request, device, ret_err);
-    }
-    if (device)
-        device_remove(device);
-    result = target_confirm(&target, key, ret_err);
-    if (result == 0)
-        result = net_link_delete(target.ns, target.link.ifindex, ret_err);
-    if (result == 0)
-        log_info("%s: deleted", key->name);
-    target_done(&target);
-    return result;
+    return device_end(request, device, &target, net_link_delete, "deleted", ret_err);
 }
 
 /* Several at once; their keys and room for their indexes. */
@@ -219,26 +229,12 @@ int handle_device_adopt(const struct request *request, struct err *ret_err)
 int handle_device_release(const struct request *request, struct err *ret_err)
 {
     const struct device_key *key = &request->packet->device;
-    struct netd_device *device = devices_find(request->netd, &key->uuid);
     struct target target;
     int result = target_open(request->netd, key, &target, ret_err);
     if (result < 0)
         return result;
-    if (device && !target_is(&target, device, key))
-        device = NULL;
-    if (device && device->worker) {
-        target_done(&target);
-        return wait_for_worker(request, device, ret_err);
-    }
-    if (device)
-        device_remove(device);
-    result = target_confirm(&target, key, ret_err);
-    if (result == 0)
-        result = net_link_clear_alias(target.ns, target.link.ifindex, ret_err);
-    if (result == 0)
-        log_info("%s: let go of", key->name);
-    target_done(&target);
-    return result;
+    return device_end(request, devices_find(request->netd, &key->uuid), &target, net_link_clear_alias, "let go of",
+                      ret_err);
 }
 
 /* ---- link -------------------------------------------------------------------------------------------------------- */

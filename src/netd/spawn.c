@@ -26,10 +26,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define WORKER_SOCKET_NAME_SIZE (UUID_TEXT_SIZE + 5)
+
 #define WORKER_BACKLOG 4
 #define WORKER_PATH    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-const char *worker_socket_name(const struct uuid *uuid, char out[static WORKER_SOCKET_NAME_SIZE])
+static const char *worker_socket_name(const struct uuid *uuid, char out[static WORKER_SOCKET_NAME_SIZE])
 {
     char text[UUID_TEXT_SIZE];
     snprintf(out, WORKER_SOCKET_NAME_SIZE, "%s.sock", uuid_print(uuid, text));

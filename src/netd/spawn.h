@@ -13,8 +13,6 @@ struct spawned {
     int control; /* our end of the worker's fd 3, non-blocking */
 };
 
-#define WORKER_SOCKET_NAME_SIZE (UUID_TEXT_SIZE + 5)
-
 /*
  * Starts a program of the worker directory. What goes wrong before fork(2) is an error here; what goes wrong after it
  * arrives as a `failed` message from the child, for netd must not wait for an execve(2).
@@ -22,8 +20,7 @@ struct spawned {
 int spawn_worker(struct netd *netd, const char *program, const struct uuid *uuid, struct spawned *ret_spawned,
                  struct err *ret_err);
 
-/* "<uuid>.sock", and its name in the workers directory as bind(2) and connect(2) take it. */
-const char *worker_socket_name(const struct uuid *uuid, char out[static WORKER_SOCKET_NAME_SIZE]);
+/* Its name in the workers directory, "<uuid>.sock". */
 void worker_socket_remove(const struct netd *netd, const struct uuid *uuid);
 
 #endif
