@@ -2,7 +2,7 @@
 /*
  * engine: the brain. One thread owns the desired state and is its only writer:
  *
- *     change ─> edit copies of the documents ─> validate ─> store_begin, put ─> observe ─> plan ─> apply ─> verify
+ *     change ─> edit copies of the documents ─> validate ─> observe ─> store_begin, put ─> plan ─> apply ─> verify
  *            ─> write events and the audit entry ─> store_commit ─> publish a new snapshot ─> done
  *
  * Create, update, delete, roll-back, start-up and drift repair are all observe → plan → apply with other arguments.
@@ -98,8 +98,7 @@ struct etag_list {
     bool is_present; /* the field was there */
     bool any;        /* "*" */
     size_t count;
-    char tags[PRECONDITION_TAGS_MAX]
-             [ETAG_SIZE]; /* with their quotes; weak ones are left out: they match nothing here */
+    char tags[PRECONDITION_TAGS_MAX][ETAG_SIZE]; /* with their quotes, and none that is weak */
 };
 struct precondition {
     struct etag_list match, none_match;
@@ -151,14 +150,15 @@ struct change {
     /* "": none; else the start-up file that this is, … One that comes with `errors` could not be read: it fails with them,
      * and is told like any other. */
     char file[STARTUP_FILE_NAME_SIZE];
-    uint8_t file_digest[32];           /* … and its content */
+    uint8_t file_digest[32]; /* … and its content */
     uint64_t audit_after;
     size_t audit_most;
 
     struct actor actor;
     struct selector selector; /* the devices that the actor may see and change: others are ERR_NOT_FOUND to it, and to
                                  leave the selection is ERR_FORBIDDEN at /labels. Where it is not empty, config_put,
-                                 config_merge, confirm and revert are ERR_FORBIDDEN */
+                                 config_merge, confirm, revert and device_adopt are ERR_FORBIDDEN, and so is
+                                 confirm_s */
     struct precondition precondition; /* of the device, or of the whole configuration */
     bool dry_run;                     /* plan it, and change nothing */
     uint32_t confirm_s;               /* not 0: reverted after so many seconds unless confirmed; up to CONFIRM_MAX_S */

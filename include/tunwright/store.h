@@ -116,7 +116,7 @@ struct audit_entry {
     uint64_t sequence; /* from 1 */
     int64_t time_ns;
     struct actor actor;
-    char *changes; /* owned: a JSON array, see differences_print; of a token [{"token": "ci", "action": "created"}] */
+    char *changes; /* owned: a JSON array, see differences_print, or token_change_print */
 };
 void audit_entry_done(struct audit_entry *entry);
 /* The sequence is given by the store. `changes` is borrowed. */
@@ -140,7 +140,6 @@ int store_token_delete(struct store *store, const char *name, struct err *ret_er
 int store_tokens_load(struct store *store, struct token **ret_tokens, size_t *ret_count, struct err *ret_err);
 /* Whether the token for provisioning was made once. */
 int store_token_made(struct store *store, bool *ret_made, struct err *ret_err);
-int store_token_set_made(struct store *store, struct err *ret_err);
 /* All at once, in a transaction of its own: adds that token, notes that it was made, and leaves the audit entry. */
 int store_token_provision(struct store *store, const struct token *token, const char *changes, struct err *ret_err);
 

@@ -62,8 +62,9 @@ void ghost_done(struct ghost *ghost)
     memset(ghost, 0, sizeof(*ghost));
 }
 
-/* Where this fails, the row says after the next start what is no longer so, and one look finds nothing to do. */
-void engine_forget_attempt(struct engine *engine, const struct uuid *uuid)
+/* What a change of that device was about to do is done, or undone. No transaction may be open. Where this fails, the row
+ * says after the next start what is no longer so, and one look finds nothing to do. */
+static void attempt_forget(struct engine *engine, const struct uuid *uuid)
 {
     if (store_begin(engine->store, NULL) < 0)
         return;
@@ -75,14 +76,14 @@ static void tried_drop(struct engine *engine, struct tracked *tracked)
 {
     if (!tracked->tried)
         return;
-    engine_forget_attempt(engine, &tracked->view.stored.uuid);
+    attempt_forget(engine, &tracked->view.stored.uuid);
     document_release(tracked->tried);
     tracked->tried = NULL;
 }
 
 static void ghost_drop(struct engine *engine, size_t place)
 {
-    engine_forget_attempt(engine, &engine->ghosts[place].uuid);
+    attempt_forget(engine, &engine->ghosts[place].uuid);
     ghost_done(&engine->ghosts[place]);
     engine->ghosts[place] = engine->ghosts[--engine->ghost_count];
 }

@@ -202,8 +202,6 @@ void engine_finish(struct engine *engine, struct tracked *tracked, const struct 
 void engine_finish_unseen(struct engine *engine, struct tracked *tracked, const struct converge_item *item);
 /* Undoes what failed changes left in the kernel under this name. */
 int engine_settle(struct engine *engine, const char *name, struct err *ret_err);
-/* What a change of that device was about to do is done, or undone. No transaction may be open. */
-void engine_forget_attempt(struct engine *engine, const struct uuid *uuid);
 
 /*
  * journal.c: what is written beside a change, in its transaction.

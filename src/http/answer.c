@@ -174,7 +174,8 @@ void answer_done(struct request *request)
     request->response = NULL;
 }
 
-void answer_add_fields(struct MHD_Response *response)
+/* What each answer has. */
+static void add_fields(struct MHD_Response *response)
 {
     MHD_add_response_header(response, "Cache-Control", "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
@@ -186,10 +187,11 @@ static void answer_set(struct request *request, unsigned status, struct MHD_Resp
     request->status = status;
     request->response = response;
     if (response)
-        answer_add_fields(response);
+        add_fields(response);
 }
 
-struct shared_response *shared_response_new(struct MHD_Response *response, size_t length)
+/* Takes the response, which has its fields already. NULL: no memory. */
+static struct shared_response *shared_response_new(struct MHD_Response *response, size_t length)
 {
     struct shared_response *shared = response ? malloc(sizeof *shared) : NULL;
     if (!shared) {
@@ -212,7 +214,7 @@ struct shared_response *shared_response_of_json(struct buf *text)
         free(body);
         return NULL;
     }
-    answer_add_fields(response);
+    add_fields(response);
     MHD_add_response_header(response, "Content-Type", "application/json");
     return shared_response_new(response, length);
 }

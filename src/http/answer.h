@@ -39,22 +39,19 @@ void answer_problems(struct request *request, const struct err_list *errors);
 void answer_no_memory(struct request *request);
 /* 503, to be tried again later, whatever status the code has otherwise. */
 void answer_unavailable(struct request *request, enum err_code code, const char *detail);
+
 /* A response that more than one request may give: it does not change any more. */
 struct shared_response {
     atomic_size_t references;
     size_t length;                 /* of its body */
     struct MHD_Response *response; /* owned */
 };
-/* Takes the response, which has its fields already. NULL: no memory. */
-struct shared_response *shared_response_new(struct MHD_Response *response, size_t length);
 /* JSON text, which it empties. NULL: no memory. */
 struct shared_response *shared_response_of_json(struct buf *text);
 struct shared_response *shared_response_share(struct shared_response *shared); /* NULL stays NULL */
 void shared_response_release(struct shared_response *shared);
 /* 200. Takes the reference. No field can be added to the answer. */
 void answer_shared(struct request *request, struct shared_response *shared);
-/* The fields that each answer has. */
-void answer_add_fields(struct MHD_Response *response);
 /* At the end of the request. */
 void answer_done(struct request *request);
 

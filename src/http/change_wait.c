@@ -86,7 +86,7 @@ void change_wait_submit(struct request *request)
 /* ---- what a success says ------------------------------------------------------------------------------------------
  */
 
-void change_wait_device(struct request *request, const struct change *change)
+static void answer_device(struct request *request, const struct change *change)
 {
     const struct snapshot_device *device = change->after ? snapshot_device_find(change->after, change->name) : NULL;
     if (!device) {
@@ -121,7 +121,7 @@ static void success_answer(struct request *request, const struct change *change)
     else if (request->wait->answer)
         request->wait->answer(request, change);
     else
-        change_wait_device(request, change);
+        answer_device(request, change);
     if (strcmp(request->method, "GET") && strcmp(request->method, "HEAD"))
         answer_header(request, "Tunwright-Changed", changed && !change->dry_run ? "true" : "false");
     if (change->confirm_s && change->after && change->after->is_pending) {

@@ -16,7 +16,8 @@
 struct change_wait {
     struct change change;
     struct request *request;
-    void (*answer)(struct request *request, const struct change *change); /* of a success; NULL: change_wait_device */
+    /* of a success; NULL: the device, 201 where it, or that part of it, was created, else 200 */
+    void (*answer)(struct request *request, const struct change *change);
 };
 
 /* A change, for the handler to fill: who asks, and on what terms, it says already. Where memory ran out, the answer is
@@ -32,9 +33,7 @@ void change_wait_submit(struct request *request);
  * Tunwright-Changed and Tunwright-Confirm-By. */
 void change_wait_answer(struct request *request);
 
-/* Answers for change_wait.answer. The device: 201 where it, or that part of it, was created, else 200 … */
-void change_wait_device(struct request *request, const struct change *change);
-/* … or 204, with the tag of the device if there still is one. */
+/* An answer for change_wait.answer: 204, with the tag of the device if there still is one. */
 void change_wait_gone(struct request *request, const struct change *change);
 
 void change_wait_free(struct change_wait *wait);

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-uint64_t counters_drops(const struct counter_slot *worker)
+static uint64_t drops_sum(const struct counter_slot *worker)
 {
     uint64_t sum = 0;
     for (int reason = 0; reason < DROP_REASON_N; reason++)
@@ -29,7 +29,7 @@ struct counters_mark counters_mark_of(const struct snapshot_device *device, cons
         mark.device_out = counters->worker.device_out;
         mark.wire_in = counters->worker.wire_in;
         mark.wire_out = counters->worker.wire_out;
-        mark.drops = counters_drops(&counters->worker);
+        mark.drops = drops_sum(&counters->worker);
     }
     return mark;
 }

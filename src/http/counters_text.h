@@ -22,9 +22,6 @@ struct counters_mark {
 struct counters_mark counters_mark_of(const struct snapshot_device *device, const struct counters *counters,
                                       int64_t now_monotonic_ns);
 
-/* The sum over all reasons. */
-uint64_t counters_drops(const struct counter_slot *worker);
-
 /* The counters document, {"device": …, "worker": …}. */
 void counters_print(struct buf *out, const struct snapshot_device *device, const struct counters *counters);
 /* The same with `rates` at its end; null where `before` (which may be NULL) and `now` cannot be compared. */

@@ -55,7 +55,8 @@ static void pointer_add_path(struct pointer *pointer, const struct fault_path *p
     }
 }
 
-const char *fault_path_print(const struct fault_path *path, char out[static ERR_POINTER_MAX])
+/* The JSON Pointer, cut at a whole character where it does not fit. */
+static const char *fault_path_print(const struct fault_path *path, char out[static ERR_POINTER_MAX])
 {
     struct pointer pointer = {.text = out};
     out[0] = '\0';

@@ -18,9 +18,6 @@ struct fault_path {
 int fault_add(struct err_list *errors, const struct fault_path *parent, const char *member, enum err_code code,
               const char *format, ...) PRINTF_LIKE(5, 6);
 
-/* The JSON Pointer, cut at a whole character where it does not fit. */
-const char *fault_path_print(const struct fault_path *path, char out[static ERR_POINTER_MAX]);
-
 /* What was given, in quotes, for a message: printable ASCII only ('?' for any other character), cut with "...". */
 #define FAULT_TEXT_SIZE 64
 const char *fault_text(const char *text, char out[static FAULT_TEXT_SIZE]);

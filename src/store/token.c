@@ -91,7 +91,7 @@ int store_token_made(struct store *store, bool *ret_made, struct err *ret_err)
     return r;
 }
 
-int store_token_set_made(struct store *store, struct err *ret_err)
+static int token_set_made(struct store *store, struct err *ret_err)
 {
     struct query query = query_begin(store, STATEMENT_TOKEN_SET_MADE, "note that the token was made");
 
@@ -107,7 +107,7 @@ int store_token_provision(struct store *store, const struct token *token, const 
         return r;
     r = store_token_add(store, token, ret_err);
     if (r == 0)
-        r = store_token_set_made(store, ret_err);
+        r = token_set_made(store, ret_err);
     if (r == 0)
         r = store_audit_put(store, token->created_ns, &actor, changes, ret_err);
     if (r == 0)
