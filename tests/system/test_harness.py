@@ -2,6 +2,7 @@
 """The tests' own tools: a decoder that sees nothing would let everything pass."""
 
 import os
+import pathlib
 import signal
 import socket
 
@@ -57,7 +58,8 @@ def test_leftover_process_is_a_failure(base, installs):
     network = Network(base, installs)
     namespace = network.namespace("a")
     sleeping = namespace.popen("sleep", "1000")
-    until(lambda: namespace.pids() == [sleeping.pid], 10, "the process inside")
+    until(lambda: namespace.pids() == [sleeping.pid] and
+          pathlib.Path(f"/proc/{sleeping.pid}/cmdline").read_bytes().startswith(b"sleep"), 10, "the process inside")
     problems = network.close()
     assert len(problems) == 1 and problems[0].endswith(" sleep 1000"), problems
     assert sleeping.wait(10) == -signal.SIGKILL
