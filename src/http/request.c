@@ -306,15 +306,9 @@ static enum MHD_Result request_complete(struct request *request)
     return request->phase == REQUEST_WAITING ? MHD_YES : request_answer(request);
 }
 
-enum MHD_Result request_continue(void *listener, struct MHD_Connection *connection, const char *url, const char *method,
-                                 const char *version, const char *data, size_t *data_length, void **context)
+static enum MHD_Result request_step(struct request *request, const char *url, const char *method, const char *version,
+                                    const char *data, size_t length)
 {
-    (void)listener, (void)connection;
-    struct request *request = *context;
-    if (!request)
-        return MHD_NO;
-    size_t length = *data_length;
-    *data_length = 0;
     switch (request->phase) {
     case REQUEST_NEW:
         request->method = method;
@@ -329,4 +323,19 @@ enum MHD_Result request_continue(void *listener, struct MHD_Connection *connecti
         break;
     }
     return MHD_YES;
+}
+
+enum MHD_Result request_continue(void *listener, struct MHD_Connection *connection, const char *url, const char *method,
+                                 const char *version, const char *data, size_t *data_length, void **context)
+{
+    (void)connection;
+    struct request *request = *context;
+    if (!request)
+        return MHD_NO;
+    size_t length = *data_length;
+    *data_length = 0;
+    server_listener_begin(listener);
+    enum MHD_Result result = request_step(request, url, method, version, data, length);
+    server_listener_end(listener);
+    return result;
 }

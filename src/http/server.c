@@ -19,7 +19,8 @@
 #define DESCRIPTORS_KEPT  128U  /* for what is not a connection */
 #define CONNECTION_MEMORY ((size_t)32 << 10)
 #define REAP_EVERY_NS     (250 * NSEC_PER_MSEC)
-#define STOP_PATIENCE_NS  (2 * NSEC_PER_SEC) /* for answers that are on their way when the server stops */
+#define BUSY_NS           (100 * NSEC_PER_MSEC) /* less goes into the bargain */
+#define STOP_PATIENCE_NS  (2 * NSEC_PER_SEC)    /* for answers that are on their way when the server stops */
 
 /* ---- connections --------------------------------------------------------------------------------------------------
  */
@@ -64,6 +65,7 @@ static void client_begin(struct listener *listener, struct MHD_Connection *conne
     if (!client)
         return;
     client->server = server;
+    client->listener = listener;
     client->transport = listener->transport;
     client->fd = info->connect_fd;
     client_name(client, connection);
@@ -140,6 +142,32 @@ static bool held_is_good(const struct held_token *held, const struct token_set *
     return token && token->created_ns == held->created_ns && held->until_ns > realtime_ns;
 }
 
+/* The time that a listener's thread spends on one client's long answer is not the others' fault. */
+static bool listener_is_busy(const struct listener *listener, int64_t now)
+{
+    int64_t since = atomic_load(&listener->busy_since_ns);
+    return since && now - since >= BUSY_NS;
+}
+
+void server_listener_begin(struct listener *listener)
+{
+    atomic_store(&listener->busy_since_ns, clock_monotonic_ns());
+}
+
+void server_listener_end(struct listener *listener)
+{
+    struct http_server *server = listener->server;
+    int64_t lost = clock_monotonic_ns() - atomic_load(&listener->busy_since_ns);
+    if (lost >= BUSY_NS) {
+        pthread_mutex_lock(&server->mutex);
+        for (struct client *client = server->clients; client; client = client->next)
+            if (client->listener == listener && client->deadline_ns)
+                client->deadline_ns += lost;
+        pthread_mutex_unlock(&server->mutex);
+    }
+    atomic_store(&listener->busy_since_ns, 0);
+}
+
 /* The library's own timeout begins anew with each byte: one byte a second would keep a connection for ever. */
 static void clients_reap(struct http_server *server, int64_t now)
 {
@@ -147,7 +175,7 @@ static void clients_reap(struct http_server *server, int64_t now)
     int64_t realtime_ns = clock_realtime_ns();
     pthread_mutex_lock(&server->mutex);
     for (struct client *client = server->clients; client; client = client->next) {
-        bool is_late = client->deadline_ns && client->deadline_ns <= now;
+        bool is_late = client->deadline_ns && client->deadline_ns <= now && !listener_is_busy(client->listener, now);
         if (!is_late && held_is_good(&client->held, snapshot->tokens, realtime_ns))
             continue;
         client->deadline_ns = 0;

@@ -43,11 +43,13 @@ struct listener {
     struct MHD_Daemon *daemon;
     enum transport transport;
     int fd;
+    _Atomic int64_t busy_since_ns; /* its thread is with one request; 0: it is not */
 };
 
 /* A connection. The library's thread makes and frees it. */
 struct client {
     struct http_server *server;
+    const struct listener *listener;
     enum transport transport;
     struct failure_source source;     /* whose failures those of this connection are */
     bool verified;                    /* its certificate was: on TLS with a client CA only */
@@ -97,6 +99,11 @@ struct http_server {
 /* The client's connection is closed at `at_ns` unless that is taken back (0) before; an earlier time that was set
  * already stays. */
 void server_client_deadline(struct client *client, int64_t at_ns);
+
+/* On the listener's thread, around whatever is done for one request: where that takes long, the others' time is longer,
+ * too. */
+void server_listener_begin(struct listener *listener);
+void server_listener_end(struct listener *listener);
 
 /* The client's connection is closed when the token is deleted or expires, or the certificate it came with does. */
 void server_client_hold(struct client *client, const struct token *token);

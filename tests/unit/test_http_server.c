@@ -899,6 +899,44 @@ static void test_slow_request(void **state)
     expect("GET", "/healthz", NULL, 200);
 }
 
+static int stats_after_long(struct kernel *kernel, const char *netns, uint32_t ifindex, struct link_stats *ret_stats)
+{
+    (void)kernel, (void)netns, (void)ifindex;
+    const struct timespec longer_than_a_request_may_take = {.tv_sec = 5, .tv_nsec = 600 * NSEC_PER_MSEC};
+    nanosleep(&longer_than_a_request_may_take, NULL);
+    *ret_stats = (struct link_stats){.rx_packets = 1};
+    return 0;
+}
+
+/* The thread has been with somebody else: who was kept waiting is not taken for slow. */
+static void test_busy_listener(void **state)
+{
+    (void)state;
+    static const char counters[] = "GET /v1/counters HTTP/1.1\r\nHost: a\r\n\r\n",
+                      begin[] = "GET /healthz HTTP/1.1\r\n", rest[] = "Host: a\r\n\r\n";
+    int fds[3];
+    expect("PUT", "/v1/devices/tun0", "{\"kind\":\"tun\"}", 201);
+    world.ops.stats = stats_after_long;
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+        fds[i] = client_open(false);
+    client_send(fds[1], begin, strlen(begin));
+    const struct timespec moment = {.tv_nsec = 100 * NSEC_PER_MSEC};
+    nanosleep(&moment, NULL); /* they are taken in, and their time runs */
+    client_send(fds[0], counters, strlen(counters));
+    nanosleep(&moment, NULL);
+    client_send(fds[1], rest, strlen(rest));
+    client_send(fds[2], begin, strlen(begin));
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+        struct buf in = {0};
+        if (i == 2)
+            client_send(fds[i], rest, strlen(rest)); /* after the long answer: there is time left */
+        client_read(fds[i], &in, "\r\n\r\n");
+        assert_true(in.length > 12 && !memcmp(in.data, "HTTP/1.1 200", 12));
+        buf_done(&in);
+        close(fds[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -921,6 +959,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_parallel, world_begin, world_end),
         cmocka_unit_test_setup_teardown(test_watch_ends, world_begin, world_end),
         cmocka_unit_test_setup_teardown(test_slow_request, world_begin, world_end),
+        cmocka_unit_test_setup_teardown(test_busy_listener, world_begin, world_end),
         cmocka_unit_test_setup_teardown(test_stop_during_change, world_begin, world_end),
         cmocka_unit_test_setup_teardown(test_methods_and_bodies, world_begin, world_end),
     };
