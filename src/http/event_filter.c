@@ -85,5 +85,8 @@ bool event_filter_takes(const struct event_filter *filter, const struct snapshot
     const struct snapshot_device *device = snapshot_device_find(snapshot, event->device);
     if (!device)
         return !filter->own.count && event->type == EVENT_DEVICE_DELETED;
+    /* one of that name that was there before may have had other labels */
+    if (filter->own.count && event->time_ns < device->stored.created_ns)
+        return false;
     return event_filter_takes_device(filter, device->stored.device);
 }

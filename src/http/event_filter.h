@@ -32,7 +32,7 @@ bool event_filter_takes_device(const struct event_filter *filter, const struct d
 
 /*
  * By the labels that the device has in the snapshot. Of a device that is gone nobody knows the labels any more: who may
- * see all devices is told of the deletion, who may not is told nothing. What is about no device is shown only where
+ * see all devices is told of the deletion, who may not is told nothing, nor later of what had that name before. What is about no device is shown only where
  * nothing is asked for but everything.
  */
 bool event_filter_takes(const struct event_filter *filter, const struct snapshot *snapshot, const struct event *event);

@@ -87,6 +87,28 @@ def test_nothing_is_taken_over_by_a_token_with_a_selector(host, selector):
     host.api("POST", "/v1/devices/vpn0/adopt", {"labels": BERLIN}).expect(201)
 
 
+def test_a_name_that_is_taken_again_brings_no_history_along(host, berlin):
+    host.api("DELETE", PARIS0).expect(204)
+    assert berlin("PUT", PARIS0, {"kind": "tun", "labels": BERLIN}).expect(201).changed
+    mine = [event["type"] for event in berlin("GET", "/v1/events?device=paris0&limit=1000").expect(200).json["items"]]
+    all_of_them = [event["type"] for event in host.get("/v1/events?device=paris0&limit=1000")["items"]]
+    assert mine[0] == "device_created" and mine.count("device_created") == 1 and "device_deleted" not in mine
+    assert all_of_them.count("device_created") == 2 and all_of_them[-len(mine):] == mine
+    stream = berlin.watch("topics=events&after=0&device=paris0")
+    assert stream.next()["data"]["type"] == "device_created"
+    created = host.get(PARIS0)["status"]["created"]
+    assert all(event["time"] >= created for event in berlin("GET", "/v1/events?device=paris0").json["items"])
+
+
+def test_watching_what_is_hidden_is_watching_nothing(host, berlin):
+    for name in ("paris0", "rome0"):
+        stream = berlin.watch(f"device={name}&interval_ms=100&after=0")
+        assert stream.next_of("counters")["data"]["items"] == []
+    for query in ("selector=site%3Dparis", "selector=site"):
+        items = berlin.watch(f"topics=counters&{query}").next_of("counters")["data"]["items"]
+        assert "paris0" not in [item["device"] for item in items]
+
+
 # ---- who has which token --------------------------------------------------------------------------------------------
 
 def test_tokens_are_the_admins_business(host, berlin):
