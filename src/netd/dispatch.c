@@ -19,6 +19,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* One turn of the loop has its price, and a run of steps comes in as many packets as steps. */
+#define REQUESTS_AT_ONCE 16
+
 struct netd_client {
     struct netd *netd;
     uint64_t number;
@@ -227,7 +230,8 @@ static void client_refuse(struct netd_client *client, const char *why)
     client_close(client);
 }
 
-static void client_read(struct netd_client *client)
+/* Takes one request; false where there is none, or the client has gone, or nothing more is to be read now. */
+static bool client_read(struct netd_client *client)
 {
     static alignas(struct ipc_request) char packet[IPC_PACKET_MAX];
     const struct ipc_request *checked;
@@ -237,23 +241,23 @@ static void client_read(struct netd_client *client)
     /* no request brings descriptors: with no room for them, a packet that has any is refused */
     int result = seqpacket_receive(client->watch.fd, packet, sizeof packet, &length, NULL, NULL, MSG_DONTWAIT);
     if (result == -EAGAIN)
-        return;
+        return false;
     if (result == -EMSGSIZE) {
         client_refuse(client, "a packet too long, or with descriptors");
-        return;
+        return false;
     }
     if (result < 0 || length == 0) { /* it has gone; with events unread, that is ECONNRESET */
         client_close(client);
-        return;
+        return false;
     }
     result = ipc_request_check(packet, length, &checked, &text, &err);
     if (result == -EPROTO) {
         client_refuse(client, err.message);
-        return;
+        return false;
     }
     if (!client->greeted && (result < 0 || checked->op != IPC_HELLO)) {
         client_refuse(client, "it did not begin with a hello");
-        return;
+        return false;
     }
     if (result < 0) {
         /* magic and size are right, so op and serial are what they seem */
@@ -261,10 +265,11 @@ static void client_read(struct netd_client *client)
         if (netd_may_log(client->netd))
             log_warning("a malformed %s was refused: %s", ipc_op_name(request->op), err.message);
         client_reply(client, request->op < IPC_OP_N ? request->op : IPC_HELLO, request->serial, result, &err, NULL, 0);
-        return;
+        return true;
     }
     struct request request = {.netd = client->netd, .client = client->number, .packet = checked, .text = text};
     request_handle(&request);
+    return !client->listing;
 }
 
 static void client_ready(void *context, uint32_t events)
@@ -275,7 +280,8 @@ static void client_ready(void *context, uint32_t events)
     else if (client->listing)
         client_close(client); /* EPOLLHUP or EPOLLERR */
     else
-        client_read(client);
+        for (int i = 0; i < REQUESTS_AT_ONCE && client_read(client); i++)
+            ;
 }
 
 static bool peer_is_allowed(struct netd *netd, int fd)
