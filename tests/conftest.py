@@ -61,6 +61,12 @@ module_net = pytest.fixture(network, name="module_net", scope="module")
 
 
 @pytest.fixture
+def host(net):
+    """A host with a daemon pair and no cable. Files that want another one have their own."""
+    return net.host("a")
+
+
+@pytest.fixture
 def pair(net):
     """Two hosts at one cable, both with a daemon pair: 10.0.0.1 and fd00:a::1, 10.0.0.2 and fd00:a::2."""
     a, b = net.namespace("a"), net.namespace("b")

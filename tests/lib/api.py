@@ -8,6 +8,13 @@ import socket
 
 from lib import contract
 
+PATCH = {"Content-Type": "application/merge-patch+json"}
+
+
+def bare(document):
+    """A device's document without what it is and does just now."""
+    return {key: value for key, value in document.items() if key != "status"}
+
 
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path, timeout=30):

@@ -8,6 +8,7 @@ import socket
 import threading
 
 import pytest
+from lib.api import bare
 from lib.host import USER
 from lib.waiting import until
 
@@ -21,10 +22,6 @@ def host(net):
     a, b = net.namespace("a"), net.namespace("b")
     net.veth(a, ["10.0.0.1/24", "fd00:a::1/64"], b, ["10.0.0.2/24", "fd00:a::2/64"])
     return net.host("a", a)
-
-
-def bare(document):
-    return {k: v for k, v in document.items() if k != "status"}
 
 
 # ---- devices --------------------------------------------------------------------------------------------------------

@@ -7,15 +7,10 @@ import os
 import struct
 
 import pytest
+from lib.api import PATCH, bare
 from lib.waiting import until
 
 TUNSETIFF, IFF_TUN, IFF_TAP, IFF_NO_PI = 0x400454CA, 1, 2, 0x1000
-PATCH = {"Content-Type": "application/merge-patch+json"}
-
-
-@pytest.fixture
-def host(net):
-    return net.host("a")
 
 
 @pytest.fixture
@@ -27,10 +22,6 @@ def found(host):
     ip("address", "add", "192.168.9.1/24", "dev", "tap9")
     ip("route", "add", "10.9.0.0/16", "via", "192.168.9.2", "dev", "tap9", "metric", "7")
     return host
-
-
-def bare(document):
-    return {k: v for k, v in document.items() if k != "status"}
 
 
 def seen(host, name="tap9"):

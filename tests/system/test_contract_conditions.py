@@ -2,18 +2,9 @@
 """Changes on terms: entity tags and preconditions, and dry runs that change nothing."""
 
 import pytest
+from lib.api import PATCH, bare
 
 TUN0 = "/v1/devices/tun0"
-PATCH = {"Content-Type": "application/merge-patch+json"}
-
-
-@pytest.fixture
-def host(net):
-    return net.host("a")
-
-
-def bare(document):
-    return {k: v for k, v in document.items() if k != "status"}
 
 
 # ---- entity tags ----------------------------------------------------------------------------------------------------

@@ -8,19 +8,10 @@ import select
 import time
 
 import pytest
+from lib.api import PATCH, bare
 from lib.waiting import until
 
 TUN0 = "/v1/devices/tun0"
-PATCH = {"Content-Type": "application/merge-patch+json"}
-
-
-@pytest.fixture
-def host(net):
-    return net.host("a")
-
-
-def bare(document):
-    return {k: v for k, v in document.items() if k != "status"}
 
 
 # ---- PATCH ----------------------------------------------------------------------------------------------------------

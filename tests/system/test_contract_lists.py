@@ -9,11 +9,6 @@ TUN0 = "/v1/devices/tun0"
 
 
 @pytest.fixture
-def host(net):
-    return net.host("a")
-
-
-@pytest.fixture
 def many(host):
     """Twelve devices in two sites, every third old."""
     host.api("PUT", "/v1/config", {"devices": [

@@ -6,11 +6,6 @@ import pytest
 TUN0 = "/v1/devices/tun0"
 
 
-@pytest.fixture
-def host(net):
-    return net.host("a")
-
-
 def test_a_refused_configuration_names_the_device(host):
     host.namespace.ip("tuntap", "add", "vpn0", "mode", "tun")
     fine = {"name": "z9", "kind": "tun"}

@@ -15,11 +15,6 @@ LINE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$")
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 
 
-@pytest.fixture
-def host(net):
-    return net.host("a")
-
-
 def metrics(host):
     """{(name, frozenset of labels): value as text}"""
     answer = host.api("GET", "/metrics").expect(200)

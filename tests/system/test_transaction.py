@@ -10,11 +10,6 @@ import pytest
 from lib.waiting import until
 
 
-@pytest.fixture
-def host(net):
-    return net.host("a")
-
-
 def udp(name, port, **more):
     worker = {"type": "udp", "local": f"127.0.0.1:{port}", "remote": "127.0.0.2:5000"}
     return {"name": name, "kind": "tun", "worker": worker, **more}

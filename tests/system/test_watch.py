@@ -8,11 +8,6 @@ from lib import api
 from lib.waiting import until
 
 
-@pytest.fixture
-def host(net):
-    return net.host("a")
-
-
 def watch(host, query, last=None):
     headers = {} if last is None else {"Last-Event-ID": str(last)}
     stream = api.Stream(host.connection(), f"/v1/watch?{query}", headers)
