@@ -22,11 +22,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define SERVER_LISTENERS_MAX (1 + 2 * OPTION_LIST_MAX)
-#define SERVER_STREAMS_MAX   1100
-#define SERVER_REQUEST_NS    (5 * NSEC_PER_SEC)  /* from the first byte that could come to the last of the body */
-#define SERVER_KEEP_ALIVE_NS (60 * NSEC_PER_SEC) /* between two requests */
-#define SERVER_IDLE_S        30U                 /* for a client that does not read its answer */
+#define SERVER_LISTENERS_MAX  (1 + 2 * OPTION_LIST_MAX)
+#define SERVER_STREAMS_MAX    1100
+#define SERVER_STREAMS_OF_ONE 1000                /* of one user or token: some are left for the others */
+#define SERVER_REQUEST_NS     (5 * NSEC_PER_SEC)  /* from the first byte that could come to the last of the body */
+#define SERVER_KEEP_ALIVE_NS  (60 * NSEC_PER_SEC) /* between two requests */
+#define SERVER_IDLE_S         30U                 /* for a client that does not read its answer */
 
 /* Who may use the API, set at the start. */
 struct access {

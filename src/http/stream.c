@@ -184,11 +184,20 @@ static void filter_share(struct stream *stream)
     }
 }
 
+/* With the mutex. */
+static bool server_has_room(const struct http_server *server, const char *owner)
+{
+    size_t of_one = 0;
+    for (const struct stream *stream = server->streams; stream; stream = stream->next)
+        of_one += !strcmp(stream->owner, owner);
+    return of_one < SERVER_STREAMS_OF_ONE && server->stream_count < SERVER_STREAMS_MAX;
+}
+
 int stream_register(struct stream *stream)
 {
     struct http_server *server = stream->server;
     pthread_mutex_lock(&server->mutex);
-    int error = server->stream_count < SERVER_STREAMS_MAX && !server->stopping ? 0 : -EBUSY;
+    int error = server_has_room(server, stream->owner) && !server->stopping ? 0 : -EBUSY;
     if (!error)
         filter_share(stream);
     if (!error && stream->interval_ns)

@@ -27,6 +27,7 @@ struct feed;
 struct stream {
     struct http_server *server;
     struct MHD_Connection *connection;
+    char owner[ACTOR_NAME_SIZE]; /* who watches, as struct actor has it */
     bool wants_events;
     struct event_filter *filter; /* owned, a reference */
     int64_t interval_ns;         /* between counters; 0: none are wanted */

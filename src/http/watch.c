@@ -86,6 +86,7 @@ static struct stream *stream_new(const struct request *request)
         return NULL;
     stream->server = request->server;
     stream->connection = request->connection;
+    text_copy(stream->owner, sizeof stream->owner, request->identity.name);
     stream->sent_ns = clock_monotonic_ns();
     stream->filter = event_filter_new();
     if (stream->filter)

@@ -10,7 +10,7 @@ import resource
 import subprocess
 
 import pytest
-from lib import api, calls
+from lib import api, calls, door
 from lib import contract as judge
 from lib.build import TREE
 from lib.calls import MUTATIONS, OPERATIONS, Call, having, tcp
@@ -575,7 +575,7 @@ def test_507(small_disk):
 @pytest.mark.slow
 def test_503_too_many_streams(own):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = int(re.search(r"SERVER_STREAMS_MAX\s+(\d+)", source("src/http/server.h"))[1])
+    most = int(re.search(r"SERVER_STREAMS_OF_ONE\s+(\d+)", source("src/http/server.h"))[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, most + 200)), hard))
     streams = []
     try:
@@ -583,6 +583,9 @@ def test_503_too_many_streams(own):
             streams.append(own.watch("?topics=events"))
             assert streams[-1].status == 200
         send(own, call_of("watch")).problem(503, "limit_exceeded")
+        # and somebody else finds room all the same
+        streams.append(api.Stream(door.UserConnection(own.socket, USER), "/v1/watch?topics=events"))
+        assert streams[-1].status == 200
     finally:
         for stream in streams:
             stream.close()
