@@ -70,6 +70,36 @@ static void test_events(void **state)
     }
 }
 
+static void test_tokens_are_for_admins(void **state)
+{
+    (void)state;
+    for (int sees = 0; sees < 2; sees++)
+        for (int type = 0; type < EVENT_TYPE_N; type++) {
+            struct event_filter *filter = filter_of("", "", "");
+            struct event event = {.type = (enum event_type)type};
+            filter->sees_tokens = sees;
+            bool is_hidden = !sees && (type == EVENT_TOKEN_CREATED || type == EVENT_TOKEN_DELETED);
+            assert_int_equal(event_filter_takes(filter, &snapshot, &event), !is_hidden);
+            event_filter_release(filter);
+        }
+}
+
+/* Who may see all devices sees what a name stood for before; who may not sees what the device itself did. */
+static void test_who_had_the_name_before(void **state)
+{
+    (void)state;
+    static const char *const owns[] = {"", "site=berlin"};
+    devices[0].stored.created_ns = 100;
+    for (size_t i = 0; i < ARRAY_SIZE(owns); i++)
+        for (int64_t time_ns = 99; time_ns <= 101; time_ns++) {
+            struct event_filter *filter = filter_of("", "site", owns[i]);
+            struct event event = {.type = EVENT_DEVICE_STATE, .device = "tun0", .time_ns = time_ns};
+            assert_int_equal(event_filter_takes(filter, &snapshot, &event), !*owns[i] || time_ns >= 100);
+            event_filter_release(filter);
+        }
+    devices[0].stored.created_ns = 0;
+}
+
 static void test_equal(void **state)
 {
     (void)state;
@@ -82,6 +112,8 @@ static void test_equal(void **state)
             struct event_filter *a = filter_of(rows[i][0], rows[i][1], rows[i][2]);
             struct event_filter *b = filter_of(rows[j][0], rows[j][1], rows[j][2]);
             assert_int_equal(event_filter_equal(a, b), i == j);
+            a->sees_tokens = true;
+            assert_false(event_filter_equal(a, b));
             event_filter_release(a);
             event_filter_release(b);
         }
@@ -91,6 +123,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_events),
+        cmocka_unit_test(test_tokens_are_for_admins),
+        cmocka_unit_test(test_who_had_the_name_before),
         cmocka_unit_test(test_equal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

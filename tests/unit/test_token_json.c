@@ -50,6 +50,11 @@ static void test_values(void **state)
     assert_string_equal(cJSON_GetObjectItem(json, "expires")->valuestring, "2031-02-03T03:05:06.789Z");
     assert_string_equal(cJSON_GetObjectItem(json, "selector")->valuestring, "site=x,!old");
     cJSON_Delete(json);
+    text = token_change_print(&token, false);
+    assert_string_equal(text,
+                        "[{\"token\":\"a.b-c_d\",\"action\":\"deleted\",\"kind\":\"certificate\",\"role\":\"reader\","
+                        "\"selector\":\"site=x,!old\",\"expires\":\"2031-02-03T03:05:06.789Z\"}]");
+    free(text);
     token = token_of("{\"name\":\"a\",\"role\":\"admin\",\"selector\":\"\",\"expires\":null}");
     assert_string_equal(token.selector, "");
 }
