@@ -264,6 +264,17 @@ static inline size_t bench_applied(struct bench *bench)
     return applied;
 }
 
+/* Does something to the database behind the engine's back. */
+static inline void bench_store_run(struct bench *bench, const char *sql)
+{
+    sqlite3 *tool;
+
+    assert_int_equal(sqlite3_open(bench->path, &tool), SQLITE_OK);
+    sqlite3_busy_timeout(tool, 5000);
+    assert_int_equal(sqlite3_exec(tool, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(tool);
+}
+
 /* The store's rows as text, by way of a second connection. Owned. */
 static inline char *bench_store_text(struct bench *bench)
 {

@@ -43,16 +43,6 @@ static const char patch[] =
     "{\"mtu\":1380,\"addresses\":[\"10.8.0.1/24\",\"10.9.0.1/24\"],\"worker\":{\"type\":\"echo\"},"
     "\"routes\":[{\"to\":\"10.11.0.0/16\",\"type\":\"blackhole\"}]}";
 
-static void store_run(struct bench *bench, const char *sql)
-{
-    sqlite3 *tool;
-
-    assert_int_equal(sqlite3_open(bench->path, &tool), SQLITE_OK);
-    sqlite3_busy_timeout(tool, 5000);
-    assert_int_equal(sqlite3_exec(tool, sql, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(tool);
-}
-
 static void assert_no_devices(struct bench *bench)
 {
     CLEANUP(text_done) char *rows = bench_store_text(bench);
@@ -207,16 +197,16 @@ static void test_store_fails(void **state)
 
     make_foreign(bench);
     foreign = bench_kernel_text(bench);
-    store_run(bench, "CREATE TRIGGER trap BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'no'); END");
+    bench_store_run(bench, "CREATE TRIGGER trap BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'no'); END");
     assert_int_equal(run(bench, adopt(patch), &(struct err){0}), OUTCOME_FAILED); /* when all is done but the commit */
     assert_true(kernel_is(bench, foreign));
-    store_run(bench, "DROP TRIGGER trap");
+    bench_store_run(bench, "DROP TRIGGER trap");
     assert_int_equal(run(bench, adopt(patch), NULL), OUTCOME_CREATED);
     ours = bench_kernel_text(bench);
-    store_run(bench, "CREATE TRIGGER trap BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'no'); END");
+    bench_store_run(bench, "CREATE TRIGGER trap BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'no'); END");
     assert_int_equal(run(bench, change_of(CHANGE_DEVICE_RELEASE, "vpn0"), &(struct err){0}), OUTCOME_FAILED);
     assert_true(kernel_is(bench, ours));
-    store_run(bench, "DROP TRIGGER trap");
+    bench_store_run(bench, "DROP TRIGGER trap");
 }
 
 /* ---- a crash between the mark and the commit --------------------------------------------------------------------- */
@@ -234,15 +224,15 @@ static void test_crash_of_adoption(void **state)
 
     make_foreign(bench);
     foreign = bench_kernel_text(bench);
-    store_run(bench, "CREATE TABLE saved (uuid, name, document, adopts);"
-                     "CREATE TRIGGER save AFTER INSERT ON attempt BEGIN"
-                     " INSERT INTO saved VALUES (NEW.uuid, NEW.name, NEW.document, NEW.adopts); END");
+    bench_store_run(bench, "CREATE TABLE saved (uuid, name, document, adopts);"
+                           "CREATE TRIGGER save AFTER INSERT ON attempt BEGIN"
+                           " INSERT INTO saved VALUES (NEW.uuid, NEW.name, NEW.document, NEW.adopts); END");
     assert_int_equal(run(bench, adopt(patch), NULL), OUTCOME_CREATED);
     bench_end(bench);
-    store_run(bench,
-              "DROP TRIGGER save; DELETE FROM device;"
-              "INSERT INTO attempt (uuid, name, document, adopts) SELECT uuid, name, document, adopts FROM saved;"
-              "DROP TABLE saved");
+    bench_store_run(bench,
+                    "DROP TRIGGER save; DELETE FROM device;"
+                    "INSERT INTO attempt (uuid, name, document, adopts) SELECT uuid, name, document, adopts FROM saved;"
+                    "DROP TABLE saved");
     bench_begin(bench);
     wait_for_kernel(bench, foreign);
     wait_until_quiet(bench);
@@ -263,8 +253,8 @@ static void test_crash_of_release(void **state)
         text_done(&ours);
         ours = bench_kernel_text(bench);
         bench_end(bench);
-        store_run(bench,
-                  "INSERT INTO attempt (uuid, name, document, adopts) SELECT uuid, name, document, 1 FROM device");
+        bench_store_run(
+            bench, "INSERT INTO attempt (uuid, name, document, adopts) SELECT uuid, name, document, 1 FROM device");
         fake = bench_lock(bench);
         if (rebooted) {
             observed_done(&fake->state);
@@ -301,7 +291,7 @@ static void revert(struct bench *bench, int how)
     }
     free(change);
     bench_end(bench);
-    store_run(bench, "UPDATE pending SET deadline_ns = 0");
+    bench_store_run(bench, "UPDATE pending SET deadline_ns = 0");
     bench_begin(bench);
     wait_for(bench, "", is_not_pending);
 }

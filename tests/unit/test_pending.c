@@ -128,16 +128,6 @@ static void assert_store(struct bench *bench, const char *sql, const char *value
     assert_string_equal(is, value);
 }
 
-static void store_run(struct bench *bench, const char *sql)
-{
-    sqlite3 *tool;
-
-    assert_int_equal(sqlite3_open(bench->path, &tool), SQLITE_OK);
-    sqlite3_busy_timeout(tool, 5000);
-    assert_int_equal(sqlite3_exec(tool, sql, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(tool);
-}
-
 #define LAST_AUDIT "SELECT actor || ' ' || operation FROM audit ORDER BY sequence DESC LIMIT 1"
 
 /* ---- by hand ----------------------------------------------------------------------------------------------------- */
@@ -308,10 +298,10 @@ static void test_time_is_over_and_store_refuses(void **state)
     CLEANUP(origin_done) struct origin origin = origin_make(bench);
 
     assert_int_equal(run(bench, risky(1), NULL), OUTCOME_CHANGED);
-    store_run(bench, "CREATE TRIGGER trap BEFORE DELETE ON pending BEGIN SELECT RAISE(ABORT, 'no'); END");
+    bench_store_run(bench, "CREATE TRIGGER trap BEFORE DELETE ON pending BEGIN SELECT RAISE(ABORT, 'no'); END");
     poll(NULL, 0, 1500);
     assert_store(bench, "SELECT count(*) FROM pending", "1");
-    store_run(bench, "DROP TRIGGER trap");
+    bench_store_run(bench, "DROP TRIGGER trap");
     wait_for(bench, "", is_not_pending);
     assert_restored(bench, &origin);
 }
@@ -341,7 +331,7 @@ static void test_restart_in_time(void **state)
     /* a clock that was set back may not give it more time than was asked for */
     assert_int_equal(run(bench, risky(1), NULL), OUTCOME_CHANGED);
     bench_end(bench);
-    store_run(bench, "UPDATE pending SET deadline_ns = deadline_ns + 3600000000000");
+    bench_store_run(bench, "UPDATE pending SET deadline_ns = deadline_ns + 3600000000000");
     bench_begin(bench);
     wait_for(bench, "", is_not_pending);
     assert_restored(bench, &origin);
@@ -356,7 +346,7 @@ static void test_restart_too_late(void **state)
     for (int reboot = 0; reboot < 2; reboot++) {
         assert_int_equal(run(bench, risky(60), NULL), OUTCOME_CHANGED);
         bench_end(bench);
-        store_run(bench, "UPDATE pending SET deadline_ns = deadline_ns - 61000000000");
+        bench_store_run(bench, "UPDATE pending SET deadline_ns = deadline_ns - 61000000000");
         if (reboot) {
             observed_done(&bench_lock(bench)->state);
             bench_unlock(bench);
