@@ -532,6 +532,39 @@ static void test_selectors(void **state)
     assert_int_equal(run(bench, selected(config_change(CHANGE_CONFIG_PUT, one, 1), "site=berlin"), &err),
                      OUTCOME_FAILED);
     assert_int_equal(err.code, ERR_FORBIDDEN);
+    assert_int_equal(run(bench, selected(change_of(CHANGE_DEVICE_ADOPT, "tun9"), "!site"), &err), OUTCOME_FAILED);
+    assert_int_equal(err.code, ERR_FORBIDDEN);
+}
+
+/* That a name is taken cannot be hidden from who asks for it. What has it can. */
+static void test_taken_names(void **state)
+{
+    static const char document[] = "{'name':'tun1','kind':'tun','labels':{'site':'berlin'}}";
+    struct bench *bench = *state;
+    struct change *change;
+    struct err err;
+
+    assert_int_equal(put(bench, "{'name':'tun1','kind':'tun'}"), OUTCOME_CREATED);
+    for (int i = 0; i < 3; i++) {
+        change = selected(change_of(CHANGE_DEVICE_CREATE, document), "site=berlin");
+        change->precondition.match.is_present = i == 1;
+        change->precondition.none_match.is_present = change->precondition.none_match.any = i == 2;
+        assert_int_equal(run(bench, change, &err), OUTCOME_FAILED);
+        assert_int_equal(err.code, ERR_ALREADY_EXISTS);
+    }
+}
+
+/* It could not confirm, and everybody else would have to wait. */
+static void test_selector_and_confirmation(void **state)
+{
+    struct bench *bench = *state;
+    struct change *change = change_of(CHANGE_DEVICE_PUT, "{'name':'tun0','kind':'tun','labels':{'site':'berlin'}}");
+    struct err err;
+
+    change->confirm_s = 60;
+    assert_int_equal(run(bench, selected(change, "site=berlin"), &err), OUTCOME_FAILED);
+    assert_int_equal(err.code, ERR_FORBIDDEN);
+    assert_int_equal(put(bench, "{'name':'tun0','kind':'tun'}"), OUTCOME_CREATED);
 }
 
 /* ---- many -------------------------------------------------------------------------------------------------------- */
@@ -575,6 +608,8 @@ int main(void)
         TEST_ON_BENCH(test_workers_swap),
         TEST_ON_BENCH(test_dry_run),
         TEST_ON_BENCH(test_selectors),
+        TEST_ON_BENCH(test_taken_names),
+        TEST_ON_BENCH(test_selector_and_confirmation),
         TEST_ON_BENCH(test_a_thousand),
     };
 
