@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-/* "" is written as null, and means the same: all devices. */
+/* Of a token, "" stands for all devices. Nobody may say so by a variable that happens to be empty. */
 static int selector_decode(const struct field *field, const cJSON *value, const struct fault_path *path, void *object,
                            struct err_list *errors)
 {
@@ -16,6 +16,8 @@ static int selector_decode(const struct field *field, const cJSON *value, const 
     (void)field;
     if (!cJSON_IsString(value))
         return field_wrong_type(value, "a string", path, errors);
+    if (value->valuestring[0] == '\0')
+        return fault_add(errors, path, NULL, ERR_INVALID_VALUE, "an empty selector: for all devices, say null");
     if (selector_parse(value->valuestring, &selector, &e) < 0)
         return fault_add(errors, path, NULL, e.code, "%s", e.message);
     return text_copy(token->selector, sizeof(token->selector), value->valuestring);

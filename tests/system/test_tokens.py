@@ -76,7 +76,7 @@ def test_dry_run(host):
 @pytest.mark.parametrize("change,pointer", [
     ({"name": ""}, "/name"), ({"name": "a b"}, "/name"), ({"name": "x" * 64}, "/name"), ({"name": "-x"}, "/name"),
     ({"name": "a/b"}, "/name"), ({"role": "root"}, "/role"), ({"role": "nobody"}, "/role"), ({"kind": "password"}, "/kind"),
-    ({"selector": "a b"}, "/selector"), ({"selector": ["a"]}, "/selector"), ({"expires": "tomorrow"}, "/expires"),
+    ({"selector": "a b"}, "/selector"), ({"selector": ""}, "/selector"), ({"selector": ["a"]}, "/selector"), ({"expires": "tomorrow"}, "/expires"),
     ({"expires": 5}, "/expires"), ({"expires": "2020-01-01T00:00:00Z"}, "/expires"), ({"token": "0" * 64}, "/token"),
     ({"created": "2020-01-01T00:00:00Z"}, "/created"), ({"digest": "0"}, "/digest"), ({"role": None}, "/role")])
 def test_faults(host, change, pointer):

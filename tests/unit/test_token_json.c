@@ -55,7 +55,7 @@ static void test_values(void **state)
                         "[{\"token\":\"a.b-c_d\",\"action\":\"deleted\",\"kind\":\"certificate\",\"role\":\"reader\","
                         "\"selector\":\"site=x,!old\",\"expires\":\"2031-02-03T03:05:06.789Z\"}]");
     free(text);
-    token = token_of("{\"name\":\"a\",\"role\":\"admin\",\"selector\":\"\",\"expires\":null}");
+    token = token_of("{\"name\":\"a\",\"role\":\"admin\",\"selector\":null,\"expires\":null}");
     assert_string_equal(token.selector, "");
 }
 
@@ -84,6 +84,7 @@ static void test_faults(void **state)
     refused(CI ",\"kind\":\"cookie\"}", "invalid_value /kind");
     refused(CI ",\"selector\":\"a b\"}", "invalid_value /selector");
     refused(CI ",\"selector\":{}}", "wrong_type /selector");
+    refused(CI ",\"selector\":\"\"}", "invalid_value /selector"); /* a variable that nobody set */
     refused(CI ",\"expires\":1}", "wrong_type /expires");
     refused(CI ",\"expires\":\"tomorrow\"}", "invalid_value /expires");
     refused(CI ",\"expires\":\"1970-01-01T00:00:00Z\"}", "out_of_range /expires");
