@@ -51,6 +51,9 @@ struct store {
     int schema_version;
     uint8_t installation[6];
     uint64_t revision, revision_next; /* as committed, and as the open transaction makes it */
+    uint8_t counter[4];               /* of commits, in the file, when the open transaction began … */
+    bool has_counter;                 /* … where it could be read */
+    bool is_probing;
     sqlite3_stmt *statements[STATEMENT_N];
 };
 
