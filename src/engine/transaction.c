@@ -200,6 +200,18 @@ static int transaction_settle(struct transaction *t)
     return 0;
 }
 
+/* What was let go, and is to come back, may be gone since, with the machine's power: then it is made. */
+static void transaction_make_what_is_gone(struct transaction *t)
+{
+    for (size_t i = 0; t->reverts && i < t->count; i++) {
+        struct part *part = &t->parts[i];
+        const struct device *next = part->next ? part->next->device : NULL;
+
+        if (part->adopts && next && !observed_link_find(&t->look, next->netns, next->name))
+            part->adopts = t->items[i].wanted.adopts = false;
+    }
+}
+
 /* A look at the kernel, and with it the name of a device that has none yet. */
 static int transaction_look(struct transaction *t)
 {
@@ -212,6 +224,7 @@ static int transaction_look(struct transaction *t)
     r = converge_look(engine->kernel, t->items, t->count, &t->look, &err);
     if (r == 0) {
         engine_note_connection(engine, true);
+        transaction_make_what_is_gone(t);
         if (t->numbered)
             r = edit_number(engine, &t->look, t->parts[0].next->device, &err);
         if (r < 0)
