@@ -87,8 +87,8 @@ static void item_note(struct converge_item *item, const struct step *step)
 
 /*
  * What cannot be done now, but soon, is waited for: on a tap IPv6 looks for duplicates of a new address first, and
- * meanwhile refuses it as the source of a route; and a worker may be busy with what a daemon asked for that was killed
- * since.
+ * meanwhile refuses it as the source of a route; a worker may be busy with what a daemon asked for that was killed
+ * since; and a process that was killed has its queues and its address until the kernel is done with it.
  */
 static int step_apply(struct kernel *kernel, const struct step *step, struct err *ret_err)
 {

@@ -17,6 +17,7 @@
 #include "attach.h"
 
 #include "devices.h"
+#include "leftover.h"
 #include "page.h"
 #include "sockets.h"
 #include "spawn.h"
@@ -133,7 +134,8 @@ static void candidate_end(struct netd *netd, struct candidate *candidate, const 
     log_warning("worker %d of %s is ended: %s", (int)candidate->process.pid, uuid_print(&candidate->uuid, text), why);
     pidfd_send_signal(candidate->process.pidfd, SIGKILL, NULL, 0);
     worker_socket_remove(netd, &candidate->uuid);
-    fd_done(&candidate->process.pidfd);
+    leftover_add(netd, &candidate->uuid, candidate->process.pidfd);
+    candidate->process.pidfd = -1;
     fd_done(&candidate->process.control);
 }
 

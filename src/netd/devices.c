@@ -2,6 +2,7 @@
 #include "devices.h"
 
 #include "dispatch.h"
+#include "leftover.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -22,6 +23,14 @@ struct netd_device *devices_find(const struct netd *netd, const struct uuid *uui
         if (uuid_equal(&netd->devices[i]->key.uuid, uuid))
             return netd->devices[i];
     return NULL;
+}
+
+bool devices_any_ends(const struct netd *netd)
+{
+    for (size_t i = 0; i < netd->device_count; i++)
+        if (netd->devices[i]->worker && worker_ends(netd->devices[i]->worker))
+            return true;
+    return netd->leftovers;
 }
 
 static int netns_identity(const char *name, struct stat *ret_status)
@@ -236,6 +245,9 @@ int target_hold(struct netd *netd, struct target *target, const struct device_ke
         uint32_t ifindex;
         uint32_t count = queues > 0 ? queues : 1;
         int result = net_tun_attach(target->ns, key, count, fds, &ifindex, ret_err);
+        if (result == -EBUSY && leftover_of(netd, &key->uuid))
+            return err_set(ret_err, -EAGAIN, ERR_WORKER_FAILED, "", "an earlier worker of %s is still ending",
+                           key->name);
         if (result == 0)
             result = devices_add(netd, key, ifindex, fds, count, &device, ret_err);
         if (result < 0)

@@ -29,6 +29,8 @@ struct netd_device {
 
 /* NULL where there is none. */
 struct netd_device *devices_find(const struct netd *netd, const struct uuid *uuid);
+/* Whether there is a process that is to end, or was killed, and has not gone yet: an address that it had is soon free. */
+bool devices_any_ends(const struct netd *netd);
 /* Takes the queues, on failure too. */
 int devices_add(struct netd *netd, const struct device_key *key, uint32_t ifindex, const int *queues,
                 uint32_t queue_count, struct netd_device **ret_device, struct err *ret_err);

@@ -5,6 +5,7 @@
 #include "attach.h"
 #include "devices.h"
 #include "dispatch.h"
+#include "leftover.h"
 #include "worker.h"
 
 #include <dirent.h>
@@ -234,6 +235,7 @@ void netd_close(struct netd *netd)
         device_remove(netd->devices[i]);
     }
     free(netd->devices);
+    leftovers_forget(netd);
     watch_close(netd, &netd->signals);
     watch_close(netd, &netd->links);
     net_ns_close(netd->own_ns);

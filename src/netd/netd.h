@@ -22,6 +22,7 @@ struct watch {
 
 struct netd_client;
 struct netd_device;
+struct leftover;
 
 #define NETD_CLIENTS_MAX 64
 
@@ -44,6 +45,8 @@ struct netd {
     size_t device_count, device_capacity;
     uint64_t last_number; /* of a device or a client: never used twice */
     int64_t sweep_ns;     /* when to look for devices that have vanished; 0: not */
+
+    struct leftover *leftovers; /* killed, and not gone yet */
 
     struct netd_client *clients[NETD_CLIENTS_MAX];
     struct rate_limit refusals; /* log lines about them */

@@ -220,9 +220,14 @@ static int queues_reopen(struct netd_worker *worker, uint32_t count, struct err 
     return result;
 }
 
+bool worker_ends(const struct netd_worker *worker)
+{
+    return worker->phase == PHASE_STOPPING || worker->phase == PHASE_REPLACING;
+}
+
 bool worker_is_busy(const struct netd_worker *worker)
 {
-    return worker->starter || worker->next.config || worker->phase == PHASE_STOPPING || worker->phase == PHASE_STARTING;
+    return worker->starter || worker->next.config || worker_ends(worker) || worker->phase == PHASE_STARTING;
 }
 
 int worker_configure(struct netd_worker *worker, struct worker_set *set, struct waiter *starter, struct err *ret_err)
@@ -244,7 +249,7 @@ int worker_configure(struct netd_worker *worker, struct worker_set *set, struct 
         worker_move(worker, PHASE_CONFIGURING, READY_TIMEOUT_NS);
     } else if (worker->phase == PHASE_WAITING) {
         worker->deadline_ns = clock_monotonic_ns(); /* no need to wait any longer: worker_tick starts it */
-    } else if (worker->phase != PHASE_REPLACING) {
+    } else {
         process_ask_to_stop(worker);
         worker_move(worker, PHASE_REPLACING, STOP_TIMEOUT_NS);
     }

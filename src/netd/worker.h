@@ -82,6 +82,8 @@ int worker_start(struct netd_device *device, struct worker_set *set, struct wait
 int worker_configure(struct netd_worker *worker, struct worker_set *set, struct waiter *starter, struct err *ret_err);
 /* An earlier request is not done with it: worker_configure has to wait. */
 bool worker_is_busy(const struct netd_worker *worker);
+/* It has a process that is to end. */
+bool worker_ends(const struct netd_worker *worker);
 /* One that runs already, found by a new netd. Takes the set, the page and all of `found`, on failure too. */
 struct spawned;
 int worker_adopt(struct netd_device *device, struct worker_set *set, int page, const struct spawned *found,

@@ -14,6 +14,15 @@ static int no_worker(const struct request *request, struct err *ret_err)
                    request->packet->device.name[0] ? request->packet->device.name : "the device");
 }
 
+/* Who has an address may have been told to end, or be dying: closing a queue alone takes the kernel some 20 ms. Then it
+ * is no conflict, but something to wait for. */
+static int set_build(const struct request *request, const struct worker_set *held, struct worker_set *ret_set,
+                     struct err *ret_err)
+{
+    int result = worker_set_build(&request->packet->worker, request->text, held, ret_set, ret_err);
+    return result == -EADDRINUSE && devices_any_ends(request->netd) ? -EAGAIN : result;
+}
+
 static int start(const struct request *request, struct target *target, struct err *ret_err)
 {
     const struct ipc_request *packet = request->packet;
@@ -25,7 +34,7 @@ static int start(const struct request *request, struct target *target, struct er
     if (device->worker)
         return err_set(ret_err, device->worker->phase == PHASE_STOPPING ? -EAGAIN : -EEXIST, ERR_WORKER_FAILED, "",
                        "%s has a worker already", packet->device.name);
-    result = worker_set_build(&packet->worker, request->text, NULL, &set, ret_err);
+    result = set_build(request, NULL, &set, ret_err);
     if (result < 0)
         return result;
     struct waiter *starter = waiter_new(request);
@@ -51,7 +60,7 @@ static int configure(const struct request *request, struct target *target, struc
     /* before a socket is opened: what is under way may hold that address. Whoever asked for it may be dead by now */
     if (worker_is_busy(device->worker))
         return err_set(ret_err, -EAGAIN, ERR_WORKER_FAILED, "", "the worker is busy with an earlier request");
-    int result = worker_set_build(&packet->worker, request->text, &device->worker->set, &set, ret_err);
+    int result = set_build(request, &device->worker->set, &set, ret_err);
     if (result < 0)
         return result;
     struct waiter *starter = waiter_new(request);
