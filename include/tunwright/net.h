@@ -231,8 +231,9 @@ struct kernel {
 
 /*
  * A kernel in memory, for tests: the refusals and side effects that plans must live with (EEXIST, ENODEV, ENETUNREACH
- * for a gateway that is not on link, ENETDOWN for a route through a device that is down; setting a device down loses
- * its routes and IPv6 addresses, deleting it everything). Its state is an open book.
+ * for a gateway that is not on link, ENETDOWN for a route through a device that is down, EADDRINUSE for two workers with
+ * one address; setting a device down loses its routes and IPv6 addresses, deleting it everything). Its state is an open
+ * book.
  */
 struct kernel_fake {
     struct kernel kernel;

@@ -163,6 +163,34 @@ static bool tracked_is_held(const struct tracked *tracked, const struct observed
     return tracked->document->device->drift == DRIFT_REPORT || contest_holds(tracked, now_ns);
 }
 
+static bool tracked_lacks_address(const struct tracked *tracked)
+{
+    return tracked->retry_ns != 0 && tracked->view.reason.code == ERR_ADDRESS_IN_USE;
+}
+
+/*
+ * A daemon was killed while workers changed places: each has an address that another of them is to have, and none can
+ * be told to leave its own for the next one's. A change sees that in the documents of before and after; here, that two
+ * or more failed of it is all there is to see. They are tried together, and those that run stop first.
+ */
+static void resync_untangle(const struct engine *engine, struct resync *resync)
+{
+    size_t lacking = 0, due = 0;
+
+    for (size_t i = 0; i < engine->device_count; i++) {
+        bool lacks = tracked_lacks_address(engine->devices[i]);
+
+        lacking += lacks;
+        due += lacks && !resync->items[i].held;
+    }
+    for (size_t i = 0; lacking > 1 && due > 0 && i < engine->device_count; i++) {
+        if (!tracked_lacks_address(engine->devices[i]))
+            continue;
+        resync->items[i].held = false;
+        resync->items[i].wanted.yields = true;
+    }
+}
+
 static int resync_begin(struct engine *engine, struct resync *resync, struct err *ret_err)
 {
     size_t known_count = engine->device_count + engine->ghost_count;
@@ -187,6 +215,7 @@ static int resync_begin(struct engine *engine, struct resync *resync, struct err
     r = converge_look(engine->kernel, resync->items, resync->count, &resync->look, ret_err);
     for (size_t i = 0; r == 0 && i < engine->device_count; i++)
         resync->items[i].held = tracked_is_held(engine->devices[i], &resync->look, now_ns);
+    resync_untangle(engine, resync);
     if (r == 0) {
         grown = realloc(resync->items, (known_count + resync->look.link_count + 1) * sizeof(*resync->items));
         if (grown) {

@@ -107,6 +107,38 @@ static struct observed_worker *worker_find(struct kernel_fake *fake, const struc
     return NULL;
 }
 
+/* What it was last told to be bound to is in the log. */
+static bool worker_has_socket(struct kernel_fake *fake, const struct step *told, const struct socket_spec *socket)
+{
+    bool has = false;
+    for (size_t i = 0; !has && i < told->worker.socket_count; i++)
+        has = endpoint_equal(&told->worker.sockets[i].local, &socket->local);
+    if (!has || !worker_find(fake, &told->device.uuid))
+        return false;
+    for (const struct step *later = told + 1; later < fake->log + fake->log_count; later++)
+        if ((later->kind == STEP_WORKER_START || later->kind == STEP_WORKER_CONFIGURE) &&
+            uuid_equal(&later->device.uuid, &told->device.uuid))
+            return false;
+    return true;
+}
+
+static int sockets_check(struct kernel_fake *fake, const struct device_key *key, const struct worker_spec *spec,
+                         struct err *ret_err)
+{
+    for (size_t s = 0; s < spec->socket_count; s++)
+        for (size_t i = 0; i < fake->log_count; i++) {
+            const struct step *told = &fake->log[i];
+            if ((told->kind != STEP_WORKER_START && told->kind != STEP_WORKER_CONFIGURE) ||
+                uuid_equal(&told->device.uuid, &key->uuid) || !worker_has_socket(fake, told, &spec->sockets[s]))
+                continue;
+            err_set_kernel(ret_err, -EADDRINUSE, "bind", "another worker has the address");
+            if (ret_err)
+                ret_err->code = ERR_ADDRESS_IN_USE;
+            return -EADDRINUSE;
+        }
+    return 0;
+}
+
 static int worker_start(struct kernel_fake *fake, const struct device_key *key, const struct worker_spec *spec,
                         struct err *ret_err)
 {
@@ -115,6 +147,9 @@ static int worker_start(struct kernel_fake *fake, const struct device_key *key, 
         return -ENODEV;
     if (worker_find(fake, &key->uuid))
         return err_set(ret_err, -EEXIST, ERR_ALREADY_EXISTS, "/worker", "the device %s has a worker", key->name);
+    int result = sockets_check(fake, key, spec, ret_err);
+    if (result < 0)
+        return result;
     struct observed_worker worker = {
         .uuid = key->uuid,
         .state = WORKER_RUNNING,
@@ -139,6 +174,9 @@ static int worker_configure(struct kernel_fake *fake, const struct device_key *k
     struct observed_worker *worker = worker_find(fake, &key->uuid);
     if (!worker)
         return err_set(ret_err, -ENOENT, ERR_NOT_FOUND, "/worker", "the device %s has no worker", key->name);
+    int result = sockets_check(fake, key, spec, ret_err);
+    if (result < 0)
+        return result;
     worker->tag = spec->tag;
     memcpy(worker->program, spec->program, sizeof worker->program);
     return 0;

@@ -404,6 +404,43 @@ static void test_worker_states(void **state)
     wait_for(bench, "tun0", is_ready);
 }
 
+/* The daemon was killed when two workers had just changed places: neither can be told to go back to an address that the
+ * other one has. One that waits for nobody's address lives on. */
+static void test_workers_swapped(void **state)
+{
+    static const char *const documents[] = {"{'name':'tun0','kind':'tun','worker':{'type':'udp','local':"
+                                            "'10.0.0.1:5000','remote':'10.0.0.2:5000'}}",
+                                            "{'name':'tun1','kind':'tun','worker':{'type':'udp','local':"
+                                            "'10.0.0.1:5001','remote':'10.0.0.2:5001'}}",
+                                            "{'name':'tun2','kind':'tun','worker':{'type':'udp','local':"
+                                            "'10.0.0.1:5002','remote':'10.0.0.2:5002'}}"};
+    static const enum step_kind steps[] = {STEP_WORKER_CONFIGURE, STEP_WORKER_STOP, STEP_WORKER_STOP, STEP_WORKER_START,
+                                           STEP_WORKER_START};
+    struct bench *bench = *state;
+    struct kernel_fake *fake;
+    size_t done;
+
+    assert_int_equal(run(bench, config_change(CHANGE_CONFIG_PUT, documents, 3), NULL), OUTCOME_CHANGED);
+    bench_end(bench);
+    bench_store_run(bench, "UPDATE device SET document = replace(document, '10.0.0.1:5000', '10.0.0.1:5099');"
+                           "UPDATE device SET document = replace(document, '10.0.0.1:5001', '10.0.0.1:5000');"
+                           "UPDATE device SET document = replace(document, '10.0.0.1:5099', '10.0.0.1:5001');"
+                           "UPDATE device SET document = replace(document, '10.0.0.1:5002', '10.0.0.1:5003')");
+    done = bench_lock(bench)->log_count;
+    bench_unlock(bench);
+    bench_begin(bench);
+    for (int i = 0; i < 3; i++)
+        wait_for(bench, (const char *const[]){"tun0", "tun1", "tun2"}[i], is_ready);
+    fake = bench_lock(bench);
+    assert_int_equal(fake->log_count, done + ARRAY_SIZE(steps));
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
+        assert_int_equal(fake->log[done + i].kind, steps[i]);
+    assert_string_equal(fake->log[done].device.name, "tun2");
+    assert_int_equal(fake->log[done + 3].worker.sockets[0].local.port, 5001);
+    assert_int_equal(fake->log[done + 4].worker.sockets[0].local.port, 5000);
+    bench_unlock(bench);
+}
+
 static bool is_running_again(const struct snapshot *snapshot, const struct snapshot_device *device)
 {
     (void)snapshot;
@@ -610,6 +647,7 @@ int main(void)
         TEST_ON_BENCH(test_name_taken),
         TEST_ON_BENCH(test_worker_states),
         TEST_ON_BENCH(test_worker_failed),
+        TEST_ON_BENCH(test_workers_swapped),
         TEST_ON_BENCH(test_events),
         TEST_ON_BENCH(test_threads),
         TEST_ON_BENCH(test_stop_refuses_what_waits),
