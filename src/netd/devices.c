@@ -40,6 +40,12 @@ static int netns_identity(const char *name, struct stat *ret_status)
     return stat(path, ret_status) < 0 ? -errno : 0;
 }
 
+static void devices_sweep_by(struct netd *netd, int64_t at_ns)
+{
+    netd->sweep_ns = at_ns;
+    devices_due_by(netd, at_ns);
+}
+
 static void queues_close(const int *queues, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
@@ -67,7 +73,7 @@ int devices_add(struct netd *netd, const struct device_key *key, uint32_t ifinde
     }
     netd->devices[netd->device_count++] = device;
     if (key->netns[0] && netd->sweep_ns == 0)
-        netd->sweep_ns = clock_monotonic_ns() + SWEEP_PERIOD_NS;
+        devices_sweep_by(netd, clock_monotonic_ns() + SWEEP_PERIOD_NS);
     *ret_device = device;
     return 0;
 }
@@ -118,7 +124,7 @@ void devices_sweep_soon(struct netd *netd)
 {
     int64_t at_ns = clock_monotonic_ns() + SWEEP_DELAY_NS;
     if (netd->sweep_ns == 0 || netd->sweep_ns > at_ns)
-        netd->sweep_ns = at_ns;
+        devices_sweep_by(netd, at_ns);
 }
 
 static void devices_sweep(struct netd *netd, int64_t now_ns)
@@ -139,7 +145,13 @@ static void devices_sweep(struct netd *netd, int64_t now_ns)
     netd->sweep_ns = named ? now_ns + SWEEP_PERIOD_NS : 0;
 }
 
-int64_t devices_due(const struct netd *netd)
+void devices_due_by(struct netd *netd, int64_t at_ns)
+{
+    if (at_ns < netd->due_ns)
+        netd->due_ns = at_ns;
+}
+
+static int64_t devices_next(const struct netd *netd)
 {
     int64_t due_ns = netd->sweep_ns ? netd->sweep_ns : INT64_MAX;
     for (size_t i = 0; i < netd->device_count; i++) {
@@ -153,6 +165,8 @@ int64_t devices_due(const struct netd *netd)
 
 void devices_tick(struct netd *netd, int64_t now_ns)
 {
+    if (netd->due_ns > now_ns)
+        return;
     for (size_t i = netd->device_count; i-- > 0;) {
         /* ticking may remove this device, and requests that waited for that may then add or remove others */
         struct netd_worker *worker = i < netd->device_count ? netd->devices[i]->worker : NULL;
@@ -161,6 +175,7 @@ void devices_tick(struct netd *netd, int64_t now_ns)
     }
     if (netd->sweep_ns && netd->sweep_ns <= now_ns)
         devices_sweep(netd, now_ns);
+    netd->due_ns = devices_next(netd);
 }
 
 /* ---- the kernel's view ------------------------------------------------------------------------------------------- */

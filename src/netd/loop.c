@@ -98,7 +98,7 @@ int netd_run(struct netd *netd, struct err *ret_err)
         struct epoll_event event;
         /* one at a time, so that no event of a batch can belong to what an earlier one's handler has freed; the kernel
          * moves a descriptor that stays ready to the end of its list, so everybody has a turn */
-        int count = epoll_wait(netd->epoll_fd, &event, 1, timeout_until(devices_due(netd)));
+        int count = epoll_wait(netd->epoll_fd, &event, 1, timeout_until(netd->due_ns));
         if (count < 0 && errno != EINTR)
             return err_set_kernel(ret_err, -errno, "epoll_wait", "the loop broke");
         loop_hurry(true);

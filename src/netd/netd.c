@@ -196,6 +196,7 @@ int netd_open(struct netd *netd, const struct netd_options *options, struct err 
                           .links.fd = -1,
                           .workers_fd = -1,
                           .worker_dir_fd = -1,
+                          .due_ns = INT64_MAX,
                           .refusals = {.rate = 5, .burst = 20}};
     umask(077);
     files_raise(netd);

@@ -45,6 +45,7 @@ struct netd {
     size_t device_count, device_capacity;
     uint64_t last_number; /* of a device or a client: never used twice */
     int64_t sweep_ns;     /* when to look for devices that have vanished; 0: not */
+    int64_t due_ns;       /* no device or worker has anything to do before; INT64_MAX: none at all */
 
     struct leftover *leftovers; /* killed, and not gone yet */
 

@@ -58,12 +58,12 @@ static void control_ready(void *context, uint32_t events)
     }
     control_read(worker);
     if (worker->control.fd < 0 && worker->pid && worker->deadline_ns == 0)
-        worker->deadline_ns = clock_monotonic_ns() + NSEC_PER_SEC;
+        worker_due_by(worker, &worker->deadline_ns, clock_monotonic_ns() + NSEC_PER_SEC);
 }
 
 void process_listen(struct netd_worker *worker, bool on)
 {
-    worker->resume_ns = on ? 0 : clock_monotonic_ns() + 100 * NSEC_PER_MSEC;
+    worker_due_by(worker, &worker->resume_ns, on ? 0 : clock_monotonic_ns() + 100 * NSEC_PER_MSEC);
     /* a hang-up is told even to whom asks for nothing: once, and not all the time */
     watch_set(worker->netd, &worker->control, on ? EPOLLIN : EPOLLONESHOT);
 }

@@ -28,6 +28,13 @@ static const unsigned legal_moves[PHASE_N] = {
     [PHASE_STOPPING] = 0,
 };
 
+void worker_due_by(struct netd_worker *worker, int64_t *time_ns, int64_t at_ns)
+{
+    *time_ns = at_ns;
+    if (at_ns != 0)
+        devices_due_by(worker->netd, at_ns);
+}
+
 /* The one function that writes the phase. */
 static void worker_move(struct netd_worker *worker, enum worker_phase phase, int64_t timeout_ns)
 {
@@ -35,7 +42,7 @@ static void worker_move(struct netd_worker *worker, enum worker_phase phase, int
         log_error("%s: worker went from phase %d to %d", worker->device->key.name, worker->phase, phase);
     bool told = worker->phase != PHASE_NEW;
     worker->phase = phase;
-    worker->deadline_ns = timeout_ns < 0 ? 0 : clock_monotonic_ns() + timeout_ns;
+    worker_due_by(worker, &worker->deadline_ns, timeout_ns < 0 ? 0 : clock_monotonic_ns() + timeout_ns);
     if (told)
         dispatch_event(worker->netd);
 }
@@ -248,7 +255,8 @@ int worker_configure(struct netd_worker *worker, struct worker_set *set, struct 
     if (direct) {
         worker_move(worker, PHASE_CONFIGURING, READY_TIMEOUT_NS);
     } else if (worker->phase == PHASE_WAITING) {
-        worker->deadline_ns = clock_monotonic_ns(); /* no need to wait any longer: worker_tick starts it */
+        /* no need to wait any longer: worker_tick starts it */
+        worker_due_by(worker, &worker->deadline_ns, clock_monotonic_ns());
     } else {
         process_ask_to_stop(worker);
         worker_move(worker, PHASE_REPLACING, STOP_TIMEOUT_NS);
@@ -378,7 +386,7 @@ static void status_keep(struct netd_worker *worker, const struct worker_message 
     if (worker->event_ns == 0) {
         int64_t now_ns = clock_monotonic_ns();
         bool now = rate_limit_permits(&worker->status_events, now_ns);
-        worker->event_ns = now ? now_ns : now_ns + NSEC_PER_SEC;
+        worker_due_by(worker, &worker->event_ns, now ? now_ns : now_ns + NSEC_PER_SEC);
     }
 }
 
@@ -503,7 +511,7 @@ static void deadline_passed(struct netd_worker *worker)
     case PHASE_REPLACING:
     case PHASE_STOPPING:
         process_kill(worker);
-        worker->deadline_ns = clock_monotonic_ns() + KILL_TIMEOUT_NS;
+        worker_due_by(worker, &worker->deadline_ns, clock_monotonic_ns() + KILL_TIMEOUT_NS);
         break;
     default:
         break;

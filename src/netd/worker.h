@@ -95,6 +95,8 @@ void worker_stop(struct netd_worker *worker, struct waiter *stopper);
 void worker_release(struct netd_worker *worker);
 
 int64_t worker_due(const struct netd_worker *worker);
+/* Sets one of its times; 0: none. */
+void worker_due_by(struct netd_worker *worker, int64_t *time_ns, int64_t at_ns);
 void worker_tick(struct netd_worker *worker, int64_t now_ns);
 /* *ret_text is the last status (borrowed, not terminated). */
 void worker_describe(const struct netd_worker *worker, struct ipc_worker_info *ret_info, const char **ret_text,
