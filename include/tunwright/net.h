@@ -297,7 +297,7 @@ int net_events_open(const char *netns, int *ret_fd, struct err *ret_err);
 bool net_events_drain(int fd);
 
 /*
- * TUN (drivers/net/tun.c). Creates a persistent device in the netns with IFF_TUN_EXCL, IFF_NO_PI, and IFF_MULTI_QUEUE
+ * TUN (drivers/net/tun.c). Creates a persistent device in the netns with IFF_TUN_EXCL, IFF_NO_PI, IFF_VNET_HDR, and IFF_MULTI_QUEUE
  * where queues > 1; marks it with the uuid's alias; turns promote_secondaries on. ret_fds receives `queues`
  * descriptors, non-blocking and close-on-exec. Any failure leaves no device. -EEXIST where the name is in use (by
  * anything).
@@ -315,6 +315,9 @@ int net_tun_adopt(struct net_ns *ns, const struct device_key *key, const struct 
                   uint32_t *ret_ifindex, struct err *ret_err);
 /* The name and flags that a queue descriptor has now (TUNGETIFF); -EBADFD where it is none. */
 int net_tun_name(int fd, char ret_name[static DEVICE_NAME_SIZE], short *ret_flags);
+/* Turns off what a holder of the device may have asked for by TUNSETOFFLOAD: its packets come whole and finished, with a
+ * virtio_net_hdr of 10 zero bytes before each. */
+int net_tun_plain(int queue_fd, const char *name, struct err *ret_err);
 int net_tun_set_owner(int queue_fd, uint32_t owner, struct err *ret_err);
 int net_tun_set_group(int queue_fd, uint32_t group, struct err *ret_err);
 

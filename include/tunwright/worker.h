@@ -13,8 +13,7 @@
  *
  *   netd → worker   configure queues=1 sockets=1 tag=<16 hex> program=<name>\n{"device": {…}, "worker": {…}}
  *                       with file descriptors beside it (SCM_RIGHTS), in this order: the counter page, `queues`
- *                       queues of the device (IFF_NO_PI: bare packets, non-blocking), `sockets` sockets that are
- *                       bound already. The first is the start; a later one replaces configuration and all
+ *                       queues of the device (non-blocking), `sockets` sockets that are bound already. The first is the start; a later one replaces configuration and all
  *                       descriptors, and what did not change is the same open file again.
  *                   attach\n    from a later netd: answer `attached`
  *                   stop\n      finish: exit with 0 (so does SIGTERM)
@@ -22,6 +21,9 @@
  *                   failed\n{"detail": …}   this configuration cannot be used; an earlier one stays in force
  *                   status\n{status}        at any time: an object for people, shown as status.worker in the API
  *                   attached\n<the last configure packet, head and body>   with that packet's descriptors, in its order
+ *
+ * A queue's packet has a struct virtio_net_hdr of 10 bytes before it (IFF_VNET_HDR, IFF_NO_PI), in both directions: zeros,
+ * unless the worker turns on offloads by TUNSETOFFLOAD. netd turns them off before it starts a worker.
  *
  * When fd 3 reports end of file, netd is gone: keep forwarding. A new netd connects to fd 4: accept it, and make the
  * new connection fd 3. Packets that wait in the device's queue or the sockets are not lost when a worker dies: netd

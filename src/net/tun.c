@@ -16,6 +16,7 @@
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
 #include <linux/ip.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -117,6 +118,17 @@ int net_tun_set_group(int queue_fd, uint32_t group, struct err *ret_err)
     return 0;
 }
 
+/* All of it is the device's, and outlives the descriptor by which it was set. */
+int net_tun_plain(int queue_fd, const char *name, struct err *ret_err)
+{
+    int size = sizeof(struct virtio_net_hdr);
+    if (ioctl(queue_fd, TUNSETOFFLOAD, 0UL) < 0)
+        return err_set_kernel(ret_err, -errno, "TUNSETOFFLOAD", "cannot turn off the offloads of %s", name);
+    if (ioctl(queue_fd, TUNSETVNETHDRSZ, &size) < 0)
+        return err_set_kernel(ret_err, -errno, "TUNSETVNETHDRSZ", "cannot set the packets' header of %s", name);
+    return 0;
+}
+
 /* ---- create ------------------------------------------------------------------------------------------------------ */
 
 static int tun_name_in_use(struct net_ns *ns, const struct device_key *key, struct err *ret_err)
@@ -190,8 +202,8 @@ int net_tun_create(struct net_ns *ns, const struct device_key *key, const struct
                    uint32_t *ret_ifindex, struct err *ret_err)
 {
     CLEANUP(queue_fds_done) struct queue_fds queues = {.count = 0};
-    unsigned flags =
-        IFF_NO_PI | (create->kind == DEVICE_TAP ? IFF_TAP : IFF_TUN) | (create->queues > 1 ? IFF_MULTI_QUEUE : 0);
+    unsigned flags = IFF_NO_PI | IFF_VNET_HDR | (create->kind == DEVICE_TAP ? IFF_TAP : IFF_TUN) |
+                     (create->queues > 1 ? IFF_MULTI_QUEUE : 0);
     uint32_t ifindex;
     /* the kernel would expand a '%d', cut a long name and invent one for "" */
     if (!device_name_is_valid(key->name))
@@ -234,15 +246,6 @@ static int tun_find(struct net_ns *ns, const struct device_key *key, struct link
     return 0;
 }
 
-/* What whoever held it before may have asked for, and a device keeps: frames whose checksums and cutting are left to the
- * reader. Without IFF_VNET_HDR we would not even know which these are. */
-static int tun_plain(int fd, const char *name, struct err *ret_err)
-{
-    if (ioctl(fd, TUNSETOFFLOAD, 0UL) < 0)
-        return err_set_kernel(ret_err, -errno, "TUNSETOFFLOAD", "cannot turn off the offloads of %s", name);
-    return 0;
-}
-
 int net_tun_attach(struct net_ns *ns, const struct device_key *key, uint32_t queues, int *ret_fds,
                    uint32_t *ret_ifindex, struct err *ret_err)
 {
@@ -260,7 +263,7 @@ int net_tun_attach(struct net_ns *ns, const struct device_key *key, uint32_t que
     if (before.link.queue_count > 0)
         return err_set_kernel(ret_err, -EBUSY, "TUNSETIFF", "somebody else holds the device %s", key->name);
 
-    unsigned flags = IFF_NO_PI | (before.link.kind == OBSERVED_TAP ? IFF_TAP : IFF_TUN) |
+    unsigned flags = IFF_NO_PI | IFF_VNET_HDR | (before.link.kind == OBSERVED_TAP ? IFF_TAP : IFF_TUN) |
                      (before.link.multi_queue ? IFF_MULTI_QUEUE : 0);
     error = queue_fds_open(ns, queues, &opened, ret_err);
     if (error)
@@ -275,7 +278,7 @@ int net_tun_attach(struct net_ns *ns, const struct device_key *key, uint32_t que
         return err_set_kernel(ret_err, -ENODEV, "TUNSETIFF", "the device %s went while it was attached to", key->name);
     if (after.link.multi_queue && after.link.queue_count != queues)
         return err_set_kernel(ret_err, -EBUSY, "TUNSETIFF", "somebody else holds the device %s", key->name);
-    error = tun_plain(opened.fds[0], key->name, ret_err);
+    error = net_tun_plain(opened.fds[0], key->name, ret_err);
     if (error)
         return error;
     queue_fds_give(&opened, ret_fds);

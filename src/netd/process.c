@@ -149,7 +149,9 @@ int process_start(struct netd_worker *worker, const struct worker_set *set, stru
 {
     struct spawned spawned;
     struct netd_device *device = worker->device;
-    int result = spawn_worker(worker->netd, set->head.program, &device->key.uuid, &spawned, ret_err);
+    int result = net_tun_plain(device->queues[0], device->key.name, ret_err);
+    if (result == 0)
+        result = spawn_worker(worker->netd, set->head.program, &device->key.uuid, &spawned, ret_err);
     if (result < 0)
         return result;
     pid_t pid = spawned.pid;

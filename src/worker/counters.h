@@ -23,6 +23,12 @@ static inline void counter_pair_add(struct counter_pair *pair, size_t bytes)
     counter_raise(&pair->bytes, bytes);
 }
 
+static inline void counter_pair_add_many(struct counter_pair *pair, size_t packets, size_t bytes)
+{
+    counter_raise(&pair->packets, packets);
+    counter_raise(&pair->bytes, bytes);
+}
+
 static inline void counter_drop(struct counter_slot *slot, enum drop_reason reason)
 {
     counter_raise(&slot->drops[reason], 1);

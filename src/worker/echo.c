@@ -9,18 +9,18 @@ _Static_assert(ECHO_GROWTH <= FORWARDER_GROWTH, "an answer fits behind the longe
 
 static int echo_init(struct forwarder *forwarder, struct err *ret_err)
 {
-    (void)forwarder;
     (void)ret_err;
+    (void)forwarder_set_offload(forwarder, 0);
     return 0;
 }
 
 static void echo_from_device(struct forwarder *forwarder, size_t queue, size_t length)
 {
     size_t answer_length;
-    enum drop_reason reason = echo_answer(forwarder->config.kind, forwarder->packet, length, &answer_length);
+    enum drop_reason reason = echo_answer(forwarder->config.kind, forwarder->packet.bytes, length, &answer_length);
 
     if (reason == PACKET_FORWARD)
-        forwarder_to_device(forwarder, queue, forwarder->packet, answer_length);
+        forwarder_to_device(forwarder, queue, forwarder->packet.bytes, answer_length);
     else
         counter_drop(forwarder->counters, reason);
 }

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/forwarder.h"
 
-#include "worker/device_io.h"
+#include "worker/split.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const struct forwarder_type *const forwarder_types[] = {&monitor_type, &echo_type, &udp_type};
+
+static void super_packet_done(uint8_t **bytes)
+{
+    free(*bytes);
+}
 
 static int forwarder_configure(struct forwarder *forwarder, const struct config_head *head, struct err *ret_err)
 {
@@ -84,19 +89,72 @@ void forwarder_free(struct forwarder *forwarder)
     free(forwarder);
 }
 
+unsigned forwarder_set_offload(struct forwarder *forwarder, unsigned wanted)
+{
+    unsigned offload = 0;
+
+    for (size_t i = 0; i < forwarder->queue_count; i++) /* it is the device's, whichever queue is asked */
+        offload = device_set_offload(forwarder_queue(forwarder, i), wanted);
+    return offload;
+}
+
+/* A super-packet that was waiting when its offloads were turned off: for a type that takes packets one by one. */
+static void forwarder_take_split(struct forwarder *forwarder, size_t queue, struct split *split)
+{
+    struct device_packet *packet = &forwarder->packet;
+    size_t segment, length;
+
+    while (split_next(split, packet->bytes, PACKET_ROOM - FORWARDER_GROWTH, 1, &segment, &length) == 1) {
+        counter_pair_add(&forwarder->counters->device_in, length);
+        forwarder->type->from_device(forwarder, queue, length);
+    }
+}
+
+static void forwarder_take_plain(struct forwarder *forwarder, size_t queue, size_t length)
+{
+    struct device_packet *packet = &forwarder->packet;
+    struct packet_view view;
+    struct split split;
+
+    if (packet->header.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
+        if (packet_parse(forwarder->config.kind, packet->bytes, length, &view) == 0 &&
+            split_init(&split, &packet->header, packet->bytes, length, &view) == 0) {
+            CLEANUP(super_packet_done) uint8_t *whole = malloc(length);
+            if (whole) {
+                memcpy(whole, packet->bytes, length);
+                split.packet = whole;
+                forwarder_take_split(forwarder, queue, &split);
+                return;
+            }
+        }
+        counter_pair_add(&forwarder->counters->device_in, length);
+        counter_drop(forwarder->counters, DROP_MALFORMED);
+        return;
+    }
+    (void)split_finish_checksum(&packet->header, packet->bytes, length);
+    counter_pair_add(&forwarder->counters->device_in, length);
+    forwarder->type->from_device(forwarder, queue, length);
+}
+
 int forwarder_from_device(struct forwarder *forwarder, size_t queue, int most)
 {
-    int fd = forwarder_queue(forwarder, queue);
+    int fd = forwarder_queue(forwarder, queue), r = 0;
 
     for (int i = 0; i < most; i++) {
-        ssize_t n = device_read(fd, forwarder->packet, sizeof(forwarder->packet) - FORWARDER_GROWTH);
+        ssize_t n = device_read(fd, &forwarder->packet, PACKET_ROOM - FORWARDER_GROWTH);
 
-        if (n <= 0)
-            return (int)n;
-        counter_pair_add(&forwarder->counters->device_in, (size_t)n);
-        forwarder->type->from_device(forwarder, queue, (size_t)n);
+        if (n <= 0) {
+            r = (int)n;
+            break;
+        }
+        if (forwarder->type->takes_super_packets)
+            forwarder->type->from_device(forwarder, queue, (size_t)n);
+        else
+            forwarder_take_plain(forwarder, queue, (size_t)n);
     }
-    return 0;
+    if (forwarder->type->flush)
+        forwarder->type->flush(forwarder, queue);
+    return r;
 }
 
 void forwarder_from_wire(struct forwarder *forwarder, int most)
@@ -106,9 +164,10 @@ void forwarder_from_wire(struct forwarder *forwarder, int most)
             return;
 }
 
-void forwarder_to_device(struct forwarder *forwarder, size_t queue, const uint8_t *bytes, size_t length)
+void forwarder_to_device(struct forwarder *forwarder, size_t queue, uint8_t *bytes, size_t length)
 {
-    enum drop_reason reason = device_write(forwarder_queue(forwarder, queue), bytes, length);
+    static const struct virtio_net_hdr plain;
+    enum drop_reason reason = device_write(forwarder_queue(forwarder, queue), bytes, length, &plain, NULL);
 
     if (reason == PACKET_FORWARD)
         counter_pair_add(&forwarder->counters->device_out, length);

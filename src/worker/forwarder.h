@@ -10,9 +10,8 @@
 
 #include "worker/config.h"
 #include "worker/counters.h"
-#include "worker/icmp.h"
 #include "worker/packet.h"
-#include "worker/wire_io.h"
+#include "worker/udp.h"
 
 /* Room that is kept free behind a packet from the device, for an answer that is longer. */
 #define FORWARDER_GROWTH 16
@@ -24,9 +23,13 @@ struct forwarder_type {
     uint32_t sockets; /* how many it takes */
     /* Makes ready what it needs beside the configuration. */
     int (*init)(struct forwarder *forwarder, struct err *ret_err);
+    /* Whether from_device gets super-packets and unfinished checksums, and counts device_in itself. */
+    bool takes_super_packets;
     /* One packet in forwarder->packet, in device_in already: sent on, answered or dropped, and counted as that. */
     void (*from_device)(struct forwarder *forwarder, size_t queue, size_t length);
-    /* Receives one datagram. -EAGAIN: none was waiting. */
+    /* The queue's turn is over: nothing may be kept back. NULL: nothing ever is. */
+    void (*flush)(struct forwarder *forwarder, size_t queue);
+    /* Receives once. -EAGAIN: none was waiting. */
     int (*from_wire)(struct forwarder *forwarder);
     /* The socket has an error to tell. */
     void (*on_wire_error)(struct forwarder *forwarder);
@@ -39,12 +42,6 @@ struct forwarder_type {
 struct monitor {
     struct rate_limit lines;
     uint64_t suppressed;
-};
-
-struct udp {
-    struct wire wire;
-    struct rate_limit answers;
-    uint8_t answer[ICMP_ROOM];
 };
 
 struct forwarder {
@@ -67,7 +64,7 @@ struct forwarder {
     size_t message_length;
     int fds[WORKER_FDS_MAX]; /* page, queues, sockets */
     size_t fd_count;
-    uint8_t packet[PACKET_ROOM]; /* the one in hand */
+    struct device_packet packet; /* the one in hand, or the datagrams */
 };
 
 /* Takes the descriptors, whatever comes of it; copies the message. */
@@ -89,8 +86,12 @@ static inline int forwarder_socket(const struct forwarder *forwarder, size_t ind
 int forwarder_from_device(struct forwarder *forwarder, size_t queue, int most);
 void forwarder_from_wire(struct forwarder *forwarder, int most);
 
-/* Writes a packet to the device and counts it: as device_out, or as dropped. */
-void forwarder_to_device(struct forwarder *forwarder, size_t queue, const uint8_t *bytes, size_t length);
+/* Writes a packet to the device and counts it: as device_out, or as dropped. The DEVICE_HEADER_SIZE bytes before it are
+ * written over. */
+void forwarder_to_device(struct forwarder *forwarder, size_t queue, uint8_t *bytes, size_t length);
+
+/* Sets what all queues leave to us; what came of it. */
+unsigned forwarder_set_offload(struct forwarder *forwarder, unsigned wanted);
 
 /* The status object as text; owned, NULL when memory ran out. */
 char *forwarder_status(const struct forwarder *forwarder);

@@ -13,6 +13,7 @@
 static int monitor_init(struct forwarder *forwarder, struct err *ret_err)
 {
     (void)ret_err;
+    (void)forwarder_set_offload(forwarder, 0);
     forwarder->monitor.lines.rate = forwarder->config.worker.monitor.log_rate;
     forwarder->monitor.lines.burst = forwarder->config.worker.monitor.log_rate;
     return 0;
@@ -68,7 +69,7 @@ static void monitor_from_device(struct forwarder *forwarder, size_t queue, size_
             forwarder->timer_ns = now + SUMMARY_AFTER_NS;
         return;
     }
-    monitor_describe(forwarder->config.kind, forwarder->packet, length, text, sizeof(text));
+    monitor_describe(forwarder->config.kind, forwarder->packet.bytes, length, text, sizeof(text));
     log_info("%s: %s of %zu bytes: %s", forwarder->config.device,
              forwarder->config.kind == DEVICE_TUN ? "packet" : "frame", length, text);
 }

@@ -21,53 +21,62 @@ enum {
 };
 
 /* Which protocol and version a type of segmentation is about. */
-static bool split_type_fits(uint8_t type, const struct packet_view *view)
+static bool split_type_fits(uint8_t type, uint8_t version, uint8_t protocol)
 {
     switch (type) {
     case VIRTIO_NET_HDR_GSO_TCPV4:
-        return view->version == 4 && view->protocol == PROTOCOL_TCP;
+        return version == 4 && protocol == PROTOCOL_TCP;
     case VIRTIO_NET_HDR_GSO_TCPV6:
-        return view->version == 6 && view->protocol == PROTOCOL_TCP;
-    case VIRTIO_NET_HDR_GSO_UDP_L4:
-        return view->protocol == PROTOCOL_UDP;
+        return version == 6 && protocol == PROTOCOL_TCP;
     default:
-        return false;
+        return protocol == PROTOCOL_UDP;
     }
+}
+
+/* How long TCP's or UDP's header is; 0 where there is no whole one with at least a byte behind it. */
+static size_t split_header_size(const uint8_t *header, const struct packet_upper *upper)
+{
+    size_t size = UDP_HEADER_SIZE;
+
+    if (upper->protocol == PROTOCOL_TCP) {
+        if (upper->length < TCP_HEADER_LEAST)
+            return 0;
+        size = (size_t)(header[TCP_DATA_OFFSET] >> 4) * 4;
+        if (size < TCP_HEADER_LEAST)
+            return 0;
+    }
+    return size < upper->length ? size : 0;
 }
 
 int split_init(struct split *ret_split, const struct virtio_net_hdr *header, const uint8_t *packet, size_t length,
                const struct packet_view *view)
 {
     uint8_t type = header->gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
-    size_t upper = view->ip + view->header_length, end = view->ip + view->ip_length, header_size;
+    struct packet_upper upper;
+    size_t header_size;
 
     if (type != VIRTIO_NET_HDR_GSO_TCPV4 && type != VIRTIO_NET_HDR_GSO_TCPV6 && type != VIRTIO_NET_HDR_GSO_UDP_L4)
         return -EOPNOTSUPP;
-    if (view->version == 0 || !split_type_fits(type, view) || view->more_fragments || view->fragment_offset > 0)
-        return -EINVAL;
     /* what follows the IP packet in a frame would be cut as if it were payload */
-    if (end != length || header->gso_size == 0 || !(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+    if (view->version == 0 || view->ip + view->ip_length != length || header->gso_size == 0 ||
+        !(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
         return -EINVAL;
-    if (view->protocol == PROTOCOL_TCP) {
-        if (end - upper < TCP_HEADER_LEAST)
-            return -EINVAL;
-        header_size = (size_t)(packet[upper + TCP_DATA_OFFSET] >> 4) * 4;
-        if (header_size < TCP_HEADER_LEAST)
-            return -EINVAL;
-    } else {
-        header_size = UDP_HEADER_SIZE;
-    }
-    if (end - upper <= header_size)
+    if (packet_find_upper(packet, view, &upper) < 0 || upper.fragmented ||
+        !split_type_fits(type, view->version, upper.protocol))
+        return -EINVAL;
+    header_size = split_header_size(packet + upper.offset, &upper);
+    if (header_size == 0)
         return -EINVAL;
     *ret_split = (struct split){
         .packet = packet,
         .ip = view->ip,
-        .upper = upper,
-        .payload = upper + header_size,
+        .ip_header = view->header_length,
+        .upper = upper.offset,
+        .payload = upper.offset + header_size,
         .length = length,
         .size = header->gso_size,
         .version = view->version,
-        .protocol = view->protocol,
+        .protocol = upper.protocol,
     };
     return 0;
 }
@@ -83,7 +92,7 @@ static void split_patch_ip(const struct split *split, uint8_t *out, size_t index
     store_be16(ip + 2, (uint16_t)(length - split->ip));
     store_be16(ip + 4, (uint16_t)(load_be16(ip + 4) + index));
     memset(ip + 10, 0, 2);
-    uint16_t check = checksum_finish(checksum_add(0, ip, split->upper - split->ip));
+    uint16_t check = checksum_finish(checksum_add(0, ip, split->ip_header));
     memcpy(ip + 10, &check, sizeof(check));
 }
 
@@ -135,15 +144,8 @@ size_t split_next(struct split *split, uint8_t *out, size_t room, size_t most, s
 {
     size_t count = 0, bytes = 0, total = split->length - split->payload;
 
-    *ret_length = split_segment_length(split);
-    if (split->cut + split->size >= total)
-        *ret_length = split->payload + (total - split->cut); /* there is but one left */
-    while (count < most && split->cut < total) {
-        size_t left = total - split->cut;
-        size_t next = split->payload + (left < split->size ? left : split->size);
-
-        if (next > room - bytes)
-            break;
+    *ret_length = split_next_length(split);
+    while (count < most && split->cut < total && split_next_length(split) <= room - bytes) {
         bytes += split_segment(split, out + bytes);
         count++;
     }

@@ -21,6 +21,7 @@
 struct split {
     const uint8_t *packet; /* borrowed */
     size_t ip, upper;      /* offsets of the IP header, and of TCP's or UDP's */
+    size_t ip_header;      /* bytes of IPv4's header with options, or IPv6's without extensions */
     size_t payload;        /* offset of what is cut: every segment has what is before it */
     size_t length;         /* of the whole */
     size_t size;           /* payload bytes of each segment but the last */
@@ -44,10 +45,12 @@ int split_init(struct split *ret_split, const struct virtio_net_hdr *header, con
  */
 size_t split_next(struct split *split, uint8_t *out, size_t room, size_t most, size_t *ret_length, size_t *ret_bytes);
 
-/* What one segment (not the last) is long: headers and payload. */
-static inline size_t split_segment_length(const struct split *split)
+/* What the next segment will be long. */
+static inline size_t split_next_length(const struct split *split)
 {
-    return split->payload + split->size;
+    size_t left = split->length - split->payload - split->cut;
+
+    return split->payload + (left < split->size ? left : split->size);
 }
 
 /*

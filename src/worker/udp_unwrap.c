@@ -20,14 +20,14 @@ static enum drop_reason udp_parse(enum device_kind kind, const uint8_t *bytes, s
     return PACKET_FORWARD;
 }
 
-enum drop_reason udp_unwrap(enum device_kind kind, uint8_t *bytes, size_t length, uint8_t outer_tos)
+enum drop_reason udp_unwrap(enum device_kind kind, uint8_t *bytes, size_t length, uint8_t outer_tos,
+                            struct packet_view *ret_view)
 {
-    struct packet_view view;
-    enum drop_reason reason = udp_parse(kind, bytes, length, &view);
+    enum drop_reason reason = udp_parse(kind, bytes, length, ret_view);
 
-    if (reason != PACKET_FORWARD || view.version == 0)
+    if (reason != PACKET_FORWARD || ret_view->version == 0)
         return reason;
-    return ecn_decapsulate(bytes, &view, outer_tos);
+    return ecn_decapsulate(bytes, ret_view, outer_tos);
 }
 
 static bool udp_is_to(const uint8_t *bytes, const struct packet_view *view, const struct endpoint *remote)

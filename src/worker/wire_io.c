@@ -8,10 +8,12 @@
 #include <linux/in6.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/udp.h>
 #include <string.h>
 
 #define PATH_MTU_HOLDS_NS (600 * NSEC_PER_SEC) /* RFC 1191, 6.3; the kernel's own mtu_expires */
 #define ERRORS_AT_ONCE    64
+#define REFUSALS_MOST     64 /* of batches, one after the other */
 
 /* The options of linux/in.h and linux/in6.h that netinet/in.h does not have. */
 #ifndef IPV6_RECVERR
@@ -122,8 +124,18 @@ static void wire_ask_path_mtu(struct wire *wire, const struct endpoint *local)
         wire_learn_path_mtu(wire, (uint32_t)mtu);
 }
 
+/* Both are off or as they were before where the kernel does not know them. */
+static void wire_set_offload(struct wire *wire, unsigned offload)
+{
+    int on = (offload & WIRE_GRO) != 0, size = 0;
+    socklen_t length = sizeof(size);
+
+    wire->gro = setsockopt(wire->fd, SOL_UDP, UDP_GRO, &on, sizeof(on)) == 0 && on;
+    wire->segments = (offload & WIRE_SEGMENT) && getsockopt(wire->fd, SOL_UDP, UDP_SEGMENT, &size, &length) == 0;
+}
+
 int wire_init(struct wire *ret_wire, int fd, const struct endpoint *local, const struct endpoint *remote,
-              struct err *ret_err)
+              unsigned offload, struct err *ret_err)
 {
     struct wire wire = {.fd = fd};
     int r;
@@ -138,6 +150,7 @@ int wire_init(struct wire *ret_wire, int fd, const struct endpoint *local, const
     wire.overhead = (wire.remote.ss_family == AF_INET ? IPV4_HEADER_SIZE : IPV6_HEADER_SIZE) + UDP_HEADER_SIZE;
     wire.payload_max = wire_payload_most(&wire);
     wire_ask_path_mtu(&wire, local);
+    wire_set_offload(&wire, offload);
     *ret_wire = wire;
     return 0;
 }
@@ -215,24 +228,28 @@ size_t wire_errors_drain(struct wire *wire)
 
 /* ---- one datagram ------------------------------------------------------------------------------------------------ */
 
-static uint8_t wire_received_tos(struct msghdr *message)
+static void wire_take_control(struct msghdr *message, struct wire_datagram *datagram)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
         int value;
 
         if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS && c->cmsg_len >= CMSG_LEN(1))
-            return *CMSG_DATA(c);
+            datagram->tos = *CMSG_DATA(c);
         if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS && c->cmsg_len >= CMSG_LEN(sizeof(value))) {
             memcpy(&value, CMSG_DATA(c), sizeof(value));
-            return (uint8_t)value;
+            datagram->tos = (uint8_t)value;
+        }
+        if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO && c->cmsg_len >= CMSG_LEN(sizeof(value))) {
+            memcpy(&value, CMSG_DATA(c), sizeof(value));
+            if (value > 0 && (size_t)value < datagram->length)
+                datagram->segment = (size_t)value;
         }
     }
-    return 0;
 }
 
 int wire_receive(struct wire *wire, uint8_t *out, size_t room, struct wire_datagram *ret_datagram)
 {
-    _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(int))];
+    _Alignas(struct cmsghdr) uint8_t control[3 * CMSG_SPACE(sizeof(int))];
     struct sockaddr_storage from;
     struct iovec part = {.iov_base = out, .iov_len = room};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
@@ -246,9 +263,12 @@ int wire_receive(struct wire *wire, uint8_t *out, size_t room, struct wire_datag
         from.ss_family = AF_UNSPEC;
         n = recvmsg(wire->fd, &message, MSG_DONTWAIT);
         if (n >= 0) {
-            ret_datagram->length = (size_t)n;
-            ret_datagram->from_peer = wire_is_remote(wire, &from);
-            ret_datagram->tos = wire_received_tos(&message);
+            *ret_datagram = (struct wire_datagram){
+                .length = (size_t)n,
+                .segment = (size_t)n,
+                .from_peer = wire_is_remote(wire, &from),
+            };
+            wire_take_control(&message, ret_datagram);
             if (ret_datagram->from_peer)
                 wire_note_error(wire, 0);
             return 0;
@@ -261,28 +281,39 @@ int wire_receive(struct wire *wire, uint8_t *out, size_t room, struct wire_datag
     return -EAGAIN;
 }
 
-static int wire_send_once(const struct wire *wire, const struct iovec *parts, size_t part_count, uint8_t tos)
+static void control_add(struct msghdr *message, int level, int type, const void *value, size_t size)
 {
-    _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(int))] = {0};
+    struct cmsghdr *c = (struct cmsghdr *)((uint8_t *)message->msg_control + message->msg_controllen);
+
+    c->cmsg_level = level;
+    c->cmsg_type = type;
+    c->cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(c), value, size);
+    message->msg_controllen += CMSG_SPACE(size);
+}
+
+/* `segment` 0: the parts are one datagram. */
+static int wire_send_once(const struct wire *wire, const struct iovec *parts, size_t part_count, size_t segment,
+                          uint8_t tos)
+{
+    _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint16_t))] = {0};
     struct msghdr message = {
         .msg_name = (void *)(uintptr_t)&wire->remote,
         .msg_namelen = wire->remote_length,
         .msg_iov = (struct iovec *)(uintptr_t)parts,
         .msg_iovlen = part_count,
+        .msg_control = control,
     };
+    bool v4 = wire->remote.ss_family == AF_INET;
+    uint16_t size = (uint16_t)segment;
     int value = tos;
 
-    if (tos != 0) { /* 0 is the socket's own */
-        struct cmsghdr *c;
-
-        message.msg_control = control;
-        message.msg_controllen = sizeof(control);
-        c = CMSG_FIRSTHDR(&message);
-        c->cmsg_level = wire->remote.ss_family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
-        c->cmsg_type = wire->remote.ss_family == AF_INET ? IP_TOS : IPV6_TCLASS;
-        c->cmsg_len = CMSG_LEN(sizeof(value));
-        memcpy(CMSG_DATA(c), &value, sizeof(value));
-    }
+    if (tos != 0) /* 0 is the socket's own */
+        control_add(&message, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, &value, sizeof(value));
+    if (segment != 0)
+        control_add(&message, SOL_UDP, UDP_SEGMENT, &size, sizeof(size));
+    if (message.msg_controllen == 0)
+        message.msg_control = NULL;
     while (sendmsg(wire->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         if (errno != EINTR)
             return -errno;
@@ -298,7 +329,7 @@ static bool wire_is_busy(int error)
 int wire_send(struct wire *wire, const struct iovec *parts, size_t part_count, uint8_t tos)
 {
     size_t length = 0;
-    int r = wire_send_once(wire, parts, part_count, tos);
+    int r = wire_send_once(wire, parts, part_count, 0, tos);
 
     if (r == 0 || wire_is_busy(r))
         return r;
@@ -308,13 +339,37 @@ int wire_send(struct wire *wire, const struct iovec *parts, size_t part_count, u
             length += parts[i].iov_len;
         if (length > wire->payload_max)
             return -EMSGSIZE;
-        r = wire_send_once(wire, parts, part_count, tos);
+        r = wire_send_once(wire, parts, part_count, 0, tos);
         if (r < 0)
             wire_errors_drain(wire);
     }
     if (r < 0 && r != -EMSGSIZE && !wire_is_busy(r))
         wire_note_error(wire, -r);
     return r;
+}
+
+int wire_send_batch(struct wire *wire, const uint8_t *bytes, size_t length, size_t segment, uint8_t tos)
+{
+    struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = length};
+    int r;
+
+    if (length <= segment)
+        return wire_send(wire, &part, 1, tos);
+    if (!wire->segments)
+        return -EOPNOTSUPP;
+    r = wire_send_once(wire, &part, 1, segment, tos);
+    if (r == 0)
+        wire->refusals = 0;
+    if (r == 0 || wire_is_busy(r))
+        return r;
+    /* EIO: the way out has no checksum offload. EINVAL may come of a path that became narrower, on older kernels,
+     * and ends then. */
+    if (r == -EIO || (r == -EINVAL && ++wire->refusals == REFUSALS_MOST)) {
+        wire->segments = false;
+        wire->news = true;
+    }
+    /* whatever it was, one by one each finds out for itself */
+    return -EOPNOTSUPP;
 }
 
 int wire_send_fragmented(struct wire *wire, const struct iovec *parts, size_t part_count, uint8_t tos)
@@ -326,7 +381,7 @@ int wire_send_fragmented(struct wire *wire, const struct iovec *parts, size_t pa
 
     if (setsockopt(wire->fd, level, name, &no, sizeof(no)) < 0)
         return -errno;
-    r = wire_send_once(wire, parts, part_count, tos);
+    r = wire_send_once(wire, parts, part_count, 0, tos);
     setsockopt(wire->fd, level, name, &yes, sizeof(yes));
     return r;
 }

@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     inspected = udp_inspect(kind, bytes, length, &remote, &view);
     MUST(inspected == PACKET_FORWARD || inspected == DROP_MALFORMED || inspected == DROP_LOOP);
     monitor_describe(kind, bytes, length, text, sizeof(text));
-    reason = udp_unwrap(kind, bytes, length, data[1]);
+    reason = udp_unwrap(kind, bytes, length, data[1], &view);
     MUST(reason == PACKET_FORWARD || reason == DROP_MALFORMED || reason == DROP_ECN);
     MUST((reason == DROP_MALFORMED) == (inspected == DROP_MALFORMED));
     for (size_t i = 0; i < length; i++)

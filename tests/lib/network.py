@@ -240,8 +240,9 @@ class Network:
         self.hosts.append(made)
         return made
 
-    def veth(self, a, a_addresses, b, b_addresses, a_name="eth0", b_name="eth0"):
-        """A cable between two namespaces. Addresses are like "10.32.0.11/24"."""
+    def veth(self, a, a_addresses, b, b_addresses, a_name="eth0", b_name="eth0", super_packets=False):
+        """A cable between two namespaces. Addresses are like "10.32.0.11/24". Packets cross it one by one, as on a wire, unless
+        super-packets may cross whole, as veth does by itself."""
         run("ip", "link", "add", "name", a_name, "netns", a.name, "type", "veth", "peer", "name", b_name, "netns", b.name)
         for namespace, name, addresses in ((a, a_name, a_addresses), (b, b_name, b_addresses)):
             for address in addresses:
@@ -250,6 +251,8 @@ class Network:
             # the kernel's own addresses are there at once, without duplicate detection
             if os.path.exists("/proc/sys/net/ipv6"):
                 namespace.sysctl(f"net/ipv6/conf/{name}/accept_dad", 0)
+            if not super_packets:
+                namespace.ip("link", "set", name, "gso_max_segs", 1)
             namespace.ip("link", "set", name, "up")
         for namespace, name in ((a, a_name), (b, b_name)):
             self.cables.append((namespace, name))

@@ -98,11 +98,13 @@ def monitored(host):
 
 
 def seen(host):
-    """Everything of the device but its alias, and what its traffic changes."""
+    """Everything of the device but its alias, what its traffic changes, and the header of its packets, which whoever attaches
+    to it chooses anew."""
     link = host.namespace.link("tun9")
     if not link:
         return None
     kept = {k: v for k, v in link.items() if k in ("ifindex", "mtu", "txqlen", "linkinfo", "master")}
+    kept["linkinfo"]["info_data"].pop("vnet_hdr")
     addresses = [(a["local"], a["prefixlen"], a.get("secondary")) for a in link["addr_info"] if a["scope"] == "global"]
     routes = sorted((r["dst"], r.get("gateway", ""), str(r.get("metric")), str(r.get("protocol")))
                     for r in host.namespace.routes(dev="tun9") if "fe80" not in r["dst"] and "ff00" not in r["dst"])

@@ -139,6 +139,39 @@ static void test_refusals(void **state)
     }
 }
 
+/* An extension header belongs to what every segment has. */
+static void test_extension_header(void **state)
+{
+    struct recipe recipe = {.version = 6, .protocol = PROTOCOL_TCP, .flags = 0x10, .size = 100, .payload_length = 250};
+    struct virtio_net_hdr header;
+    struct packet_view view;
+    size_t length = recipe_make(&recipe, packet, &header), segment_length, bytes;
+    struct split split;
+
+    (void)state;
+    memmove(packet + 48, packet + 40, length - 40);
+    memset(packet + 40, 0, 8); /* destination options: six bytes of padding */
+    packet[40] = PROTOCOL_TCP;
+    packet[42] = 1;
+    packet[43] = 4;
+    packet[6] = PROTOCOL_DESTINATION;
+    length += 8;
+    store_be16(packet + 4, (uint16_t)(length - 40));
+    assert_int_equal(packet_parse(DEVICE_TUN, packet, length, &view), 0);
+    assert_int_equal(split_init(&split, &header, packet, length, &view), 0);
+    assert_int_equal(split_next(&split, segments, sizeof(segments), 64, &segment_length, &bytes), 3);
+    assert_int_equal(segment_length, 168);
+    for (size_t i = 0; i < 3; i++) {
+        uint8_t *segment = segments + i * 168;
+        size_t here = i < 2 ? 168 : 118;
+
+        assert_int_equal(load_be16(segment + 4), here - 40);
+        assert_int_equal(packet_parse(DEVICE_TUN, segment, here, &view), 0);
+        view.protocol = PROTOCOL_TCP; /* the pseudo-header's */
+        assert_int_equal(naive_checksum(naive_pseudo(segment, &view, here - 48), segment + 48, here - 48), 0);
+    }
+}
+
 static void test_finish_checksum(void **state)
 {
     (void)state;
@@ -159,8 +192,12 @@ static void test_finish_checksum(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),   cmocka_unit_test(test_flags),           cmocka_unit_test(test_room),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_finish_checksum),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_flags),
+        cmocka_unit_test(test_room),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_finish_checksum),
+        cmocka_unit_test(test_extension_header),
     };
 
     srand(2);

@@ -26,10 +26,11 @@ static const uint8_t to_peer_v6[] = {
 static enum drop_reason unwrap(enum device_kind kind, const uint8_t *bytes, size_t length, uint8_t tos)
 {
     uint8_t *made = test_malloc(length > 0 ? length : 1);
+    struct packet_view view;
     enum drop_reason reason;
 
     memcpy(made, bytes, length);
-    reason = udp_unwrap(kind, made, length, tos);
+    reason = udp_unwrap(kind, made, length, tos, &view);
     test_free(made);
     return reason;
 }
@@ -66,14 +67,15 @@ static void tap_takes_any_frame(void **state)
 static void congestion_reaches_the_inner_packet(void **state)
 {
     uint8_t frame[14 + sizeof(to_peer_v4)] = {[12] = 0x08};
+    struct packet_view view;
 
     (void)state;
     memcpy(frame + 14, to_peer_v4, sizeof(to_peer_v4));
-    assert_int_equal(udp_unwrap(DEVICE_TAP, frame, sizeof(frame), 3), PACKET_FORWARD);
+    assert_int_equal(udp_unwrap(DEVICE_TAP, frame, sizeof(frame), 3, &view), PACKET_FORWARD);
     assert_int_equal(frame[15], 3);
     frame[15] = 0;
-    assert_int_equal(udp_unwrap(DEVICE_TAP, frame, sizeof(frame), 3), DROP_ECN);
-    assert_int_equal(udp_unwrap(DEVICE_TUN, frame + 14, sizeof(to_peer_v4), 3), DROP_ECN);
+    assert_int_equal(udp_unwrap(DEVICE_TAP, frame, sizeof(frame), 3, &view), DROP_ECN);
+    assert_int_equal(udp_unwrap(DEVICE_TUN, frame + 14, sizeof(to_peer_v4), 3, &view), DROP_ECN);
 }
 
 static enum drop_reason inspect(const char *remote_text, const uint8_t *bytes, size_t length)

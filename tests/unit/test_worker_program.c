@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/virtio_net.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <poll.h>
@@ -253,17 +254,29 @@ static void put_checksums(uint8_t *packet, size_t length)
 
 static void queue_put(const struct program *p, const void *bytes, size_t length)
 {
-    assert_int_equal(send(p->queue, bytes, length, MSG_NOSIGNAL), length);
+    static const struct virtio_net_hdr plain;
+    struct iovec parts[] = {
+        {.iov_base = (void *)(uintptr_t)&plain, .iov_len = sizeof(plain)},
+        {.iov_base = (void *)(uintptr_t)bytes, .iov_len = length},
+    };
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+
+    assert_int_equal(sendmsg(p->queue, &message, MSG_NOSIGNAL), sizeof(plain) + length);
 }
 
 static size_t queue_get(const struct program *p, uint8_t *out, size_t room)
 {
+    static const struct virtio_net_hdr plain;
+    struct virtio_net_hdr header;
+    struct iovec parts[] = {{.iov_base = &header, .iov_len = sizeof(header)}, {.iov_base = out, .iov_len = room}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     ssize_t n;
 
     assert_true(readable(p->queue, PATIENCE_MS));
-    n = recv(p->queue, out, room, 0);
-    assert_true(n > 0);
-    return (size_t)n;
+    n = recvmsg(p->queue, &message, 0);
+    assert_true(n > (ssize_t)sizeof(header));
+    assert_memory_equal(&header, &plain, sizeof(header));
+    return (size_t)n - sizeof(header);
 }
 
 static void answers_ping(const struct program *p)

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From the device to the wire: see udp.h for the way. */
+#include "worker/ecn.h"
+#include "worker/forwarder.h"
+#include "worker/fragment.h"
+#include "worker/split.h"
+#include "worker/udp_unwrap.h"
+
+#include <errno.h>
+#include <string.h>
+
+static enum drop_reason send_failure(int error)
+{
+    switch (error) {
+    case -EAGAIN:
+    case -ENOBUFS:
+    case -ENOMEM:
+        return DROP_QUEUE_FULL;
+    case -EMSGSIZE:
+        return DROP_TOO_BIG;
+    default:
+        return DROP_WIRE_ERROR;
+    }
+}
+
+/* ---- one packet by itself ---------------------------------------------------------------------------------------- */
+
+/* Counts it where it was sent. 0 or the error of wire_send. */
+static int send_parts(struct forwarder *forwarder, const struct iovec *parts, size_t part_count, uint8_t tos)
+{
+    size_t length = 0;
+    int r = wire_send(&forwarder->udp.wire, parts, part_count, tos);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < part_count; i++)
+        length += parts[i].iov_len;
+    counter_pair_add(&forwarder->counters->wire_out, length);
+    return 0;
+}
+
+static enum drop_reason send_fragments(struct forwarder *forwarder, const uint8_t *packet,
+                                       const struct packet_view *view, size_t mtu)
+{
+    struct fragmenter fragmenter;
+    struct fragment fragment;
+    int r = fragmenter_init(&fragmenter, packet, view, mtu);
+
+    if (r < 0)
+        return r == -EMSGSIZE ? DROP_TOO_BIG : DROP_MALFORMED;
+    while (fragmenter_next(&fragmenter, &fragment)) {
+        struct iovec parts[2] = {
+            {.iov_base = (void *)(uintptr_t)fragment.header, .iov_len = fragment.header_length},
+            {.iov_base = (void *)(uintptr_t)fragment.payload, .iov_len = fragment.payload_length},
+        };
+
+        r = send_parts(forwarder, parts, ARRAY_SIZE(parts), ecn_outer_tos(view->tos));
+        if (r < 0)
+            return send_failure(r); /* without this one the others are of no use */
+    }
+    return PACKET_FORWARD;
+}
+
+static void answer_too_big(struct forwarder *forwarder, size_t queue, const uint8_t *packet,
+                           const struct packet_view *view, size_t mtu)
+{
+    static const struct virtio_net_hdr plain;
+    struct udp *udp = &forwarder->udp;
+    size_t length = icmp_too_big(packet, view, mtu, udp->answer.bytes);
+
+    if (length == 0 || !rate_limit_permits(&udp->answers, clock_monotonic_ns()))
+        return;
+    /* Only the packet that it is about counts as dropped. */
+    if (device_write(forwarder_queue(forwarder, queue), udp->answer.bytes, length, &plain, NULL) == PACKET_FORWARD)
+        counter_pair_add(&forwarder->counters->device_out, length);
+}
+
+/* What becomes of a packet that is longer than the path takes. */
+static enum drop_reason take_too_big(struct forwarder *forwarder, size_t queue, const uint8_t *packet,
+                                     const struct packet_view *view, size_t length)
+{
+    struct wire *wire = &forwarder->udp.wire;
+    struct iovec part = {.iov_base = (void *)(uintptr_t)packet, .iov_len = length};
+    size_t mtu;
+    int r;
+
+    if (view->version == 0 || length <= wire->payload_max || wire->payload_max <= view->ip)
+        return DROP_TOO_BIG;
+    mtu = wire->payload_max - view->ip;
+    if (view->version == 4 && !view->dont_fragment)
+        return forwarder->config.kind == DEVICE_TUN ? send_fragments(forwarder, packet, view, mtu) : DROP_TOO_BIG;
+    if (view->version == 6 && view->ip_length <= IPV6_MTU_LEAST) {
+        /* IPv6 is promised that this much gets through (RFC 8200, 5), and no answer could make it send less: here the
+         * outer packet has to be fragmented (RFC 2473, 7.1). */
+        r = wire_send_fragmented(wire, &part, 1, ecn_outer_tos(view->tos));
+        if (r < 0)
+            return send_failure(r);
+        counter_pair_add(&forwarder->counters->wire_out, length);
+        return PACKET_FORWARD;
+    }
+    if (view->version == 6 && mtu < IPV6_MTU_LEAST)
+        mtu = IPV6_MTU_LEAST; /* which will be fragmented outside, as above */
+    answer_too_big(forwarder, queue, packet, view, mtu);
+    return DROP_TOO_BIG;
+}
+
+static void send_single(struct forwarder *forwarder, size_t queue, const uint8_t *packet,
+                        const struct packet_view *view, size_t length)
+{
+    struct iovec part = {.iov_base = (void *)(uintptr_t)packet, .iov_len = length};
+    bool fits = wire_fits(&forwarder->udp.wire, length);
+    enum drop_reason reason = PACKET_FORWARD;
+    int r = fits ? send_parts(forwarder, &part, 1, ecn_outer_tos(view->tos)) : -EMSGSIZE;
+
+    if (r == -EMSGSIZE)
+        reason = take_too_big(forwarder, queue, packet, view, length);
+    else if (r < 0)
+        reason = send_failure(r);
+    if (reason != PACKET_FORWARD)
+        counter_drop(forwarder->counters, reason);
+}
+
+/* ---- many at once ------------------------------------------------------------------------------------------------ */
+
+/* The batch did not go out whole: each packet in it goes its own way, as if there had been no batch. */
+static void flush_singly(struct forwarder *forwarder, size_t queue)
+{
+    const struct udp_batch *batch = &forwarder->udp.batch;
+
+    for (size_t at = 0; at < batch->length; at += batch->segment) {
+        size_t length = batch->length - at < batch->segment ? batch->length - at : batch->segment;
+        struct packet_view view;
+
+        if (packet_parse(forwarder->config.kind, batch->bytes + at, length, &view) < 0)
+            view = (struct packet_view){.version = 0}; /* a frame that only its receiver understands */
+        send_single(forwarder, queue, batch->bytes + at, &view, length);
+    }
+}
+
+void udp_flush(struct forwarder *forwarder, size_t queue)
+{
+    struct udp *udp = &forwarder->udp;
+    struct udp_batch *batch = &udp->batch;
+    int r;
+
+    if (batch->count > 0) {
+        r = wire_send_batch(&udp->wire, batch->bytes, batch->length, batch->segment, batch->tos);
+        if (r == 0)
+            counter_pair_add_many(&forwarder->counters->wire_out, batch->count, batch->length);
+        else if (r == -EOPNOTSUPP || r == -EMSGSIZE)
+            flush_singly(forwarder, queue);
+        else
+            counter_raise(&forwarder->counters->drops[send_failure(r)], batch->count);
+        batch->length = batch->count = 0;
+        batch->closed = false;
+    }
+    udp_take_news(forwarder);
+}
+
+/* Whether a datagram can go with those in the batch; an empty one takes any. */
+static bool batch_takes(const struct udp_batch *batch, size_t length, uint8_t tos)
+{
+    if (batch->count == 0)
+        return true;
+    return !batch->closed && batch->tos == tos && length <= batch->segment && batch->count < WIRE_BATCH_SEGMENTS &&
+           batch->length + length <= WIRE_BATCH_BYTES;
+}
+
+static void batch_note(struct udp_batch *batch, size_t count, size_t bytes, size_t segment, uint8_t tos)
+{
+    if (batch->count == 0) {
+        batch->segment = segment;
+        batch->tos = tos;
+    }
+    batch->count += count;
+    batch->length += bytes;
+    batch->closed = batch->length < batch->count * batch->segment;
+}
+
+static void batch_add(struct forwarder *forwarder, size_t queue, const uint8_t *packet, size_t length, uint8_t tos)
+{
+    struct udp_batch *batch = &forwarder->udp.batch;
+
+    if (!batch_takes(batch, length, tos))
+        udp_flush(forwarder, queue);
+    memcpy(batch->bytes + batch->length, packet, length);
+    batch_note(batch, 1, length, length, tos);
+}
+
+static void batch_add_split(struct forwarder *forwarder, size_t queue, struct split *split, uint8_t tos)
+{
+    struct udp_batch *batch = &forwarder->udp.batch;
+
+    for (;;) {
+        size_t segment, bytes, count;
+
+        if (!batch_takes(batch, split_next_length(split), tos) ||
+            (batch->count > 0 && split_next_length(split) != batch->segment))
+            udp_flush(forwarder, queue);
+        count = split_next(split, batch->bytes + batch->length, WIRE_BATCH_BYTES - batch->length,
+                           WIRE_BATCH_SEGMENTS - batch->count, &segment, &bytes);
+        if (count == 0)
+            return;
+        counter_pair_add_many(&forwarder->counters->device_in, count, bytes);
+        batch_note(batch, count, bytes, segment, tos);
+    }
+}
+
+/* The path does not take what the device makes of it: the device finds out segment by segment. */
+static void send_split_singly(struct forwarder *forwarder, size_t queue, struct split *split)
+{
+    uint8_t *bytes = forwarder->udp.segment.bytes;
+    size_t segment, length;
+
+    udp_flush(forwarder, queue);
+    while (split_next(split, bytes, PACKET_ROOM, 1, &segment, &length) == 1) {
+        struct packet_view view;
+
+        counter_pair_add(&forwarder->counters->device_in, length);
+        if (packet_parse(forwarder->config.kind, bytes, length, &view) == 0)
+            send_single(forwarder, queue, bytes, &view, length);
+    }
+}
+
+/* ---- what the device hands over ---------------------------------------------------------------------------------- */
+
+static void drop_whole(struct forwarder *forwarder, size_t length, enum drop_reason reason)
+{
+    counter_pair_add(&forwarder->counters->device_in, length);
+    counter_drop(forwarder->counters, reason);
+}
+
+static void take_super_packet(struct forwarder *forwarder, size_t queue, const struct packet_view *view, size_t length)
+{
+    struct device_packet *packet = &forwarder->packet;
+    struct split split;
+
+    if (split_init(&split, &packet->header, packet->bytes, length, view) < 0)
+        drop_whole(forwarder, length, DROP_MALFORMED);
+    else if (wire_fits(&forwarder->udp.wire, split_next_length(&split)) &&
+             split_next_length(&split) <= WIRE_BATCH_BYTES)
+        batch_add_split(forwarder, queue, &split, ecn_outer_tos(view->tos));
+    else
+        send_split_singly(forwarder, queue, &split);
+}
+
+void udp_from_device(struct forwarder *forwarder, size_t queue, size_t length)
+{
+    const struct endpoint *remote = &forwarder->config.worker.udp.remote;
+    struct device_packet *packet = &forwarder->packet;
+    struct packet_view view;
+    enum drop_reason reason = udp_inspect(forwarder->config.kind, packet->bytes, length, remote, &view);
+
+    if (reason != PACKET_FORWARD) {
+        drop_whole(forwarder, length, reason);
+    } else if (packet->header.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
+        take_super_packet(forwarder, queue, &view, length);
+    } else if (split_finish_checksum(&packet->header, packet->bytes, length) < 0) {
+        drop_whole(forwarder, length, DROP_MALFORMED);
+    } else {
+        counter_pair_add(&forwarder->counters->device_in, length);
+        if (length <= WIRE_BATCH_BYTES && wire_fits(&forwarder->udp.wire, length)) {
+            batch_add(forwarder, queue, packet->bytes, length, ecn_outer_tos(view.tos));
+        } else {
+            udp_flush(forwarder, queue);
+            send_single(forwarder, queue, packet->bytes, &view, length);
+        }
+    }
+}
