@@ -117,13 +117,14 @@ static void explain_leftovers(const struct device *current, struct err_list *err
 
     for (size_t i = first; i < errors->count; i++) {
         struct err *fault = &errors->items[i];
-        const char *field = fault->pointer + sizeof(worker) - 1;
+        char field[32];
         if (fault->code != ERR_UNKNOWN_FIELD || strncmp(fault->pointer, worker, sizeof(worker) - 1) != 0 ||
+            text_copy(field, sizeof(field), fault->pointer + sizeof(worker) - 1) < 0 ||
             !cJSON_GetObjectItemCaseSensitive(before, field))
             continue;
         size_t used = strlen(fault->message);
         (void)snprintf(fault->message + used, sizeof(fault->message) - used,
-                       "; the worker has had it so far, and \"%.32s\": null in the patch takes it away", field);
+                       "; the worker has had it so far, and \"%s\": null in the patch takes it away", field);
     }
 }
 
