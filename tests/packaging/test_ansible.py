@@ -136,10 +136,10 @@ def test_check_shows_the_plan_and_changes_nothing(control, exclusive):
 @pytest.mark.parametrize("exclusive", [False, True], ids=["devices", "exclusive"])
 def test_faults_are_readable(control, exclusive):
     wrong = TUN1 | {"mtu": 7, "colour": "red", "routes": [{"to": "10.9.0.1/16"}]}
-    at = "/devices/1" if exclusive else ""
+    at, name = ("/devices/1", "tun1: ") if exclusive else ("", "")
     for arguments in ([], ["--check"]):
         done = control.bad(*arguments, devices=[TUN0, wrong], exclusive=exclusive)
-        for fault in (f"{at}/mtu: 7: this must be an integer", f"{at}/colour: there is no field", f"{at}/routes/0/to: "):
+        for fault in (f"{at}/mtu: {name}7: this must be an integer", f"{at}/colour: {name}there is no field", f"{at}/routes/0/to: "):
             assert fault in done.text, done.text
     assert "tun1" not in names(control.host)
     if exclusive:
