@@ -119,12 +119,14 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 /* Lines go to stderr: with "<N>" priorities under systemd (JOURNAL_STREAM), else with a time and `program`.
  * Each line is one write(2) of at most 1 KiB; control characters are written as '?'. */
 void log_open(const char *program, enum log_level most);
+bool log_wants(enum log_level level);
 bool log_level_parse(const char *text, enum log_level *ret_level);
 void log_line(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
 #define log_error(...)   log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_info(...)    log_line(LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_debug(...)   log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)
+/* What it says is not even worked out where nobody wants it. */
+#define log_debug(...) (log_wants(LOG_LEVEL_DEBUG) ? log_line(LOG_LEVEL_DEBUG, __VA_ARGS__) : (void)0)
 
 /* ---- clock ------------------------------------------------------------------------------------------------------- */
 

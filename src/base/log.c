@@ -42,9 +42,14 @@ bool log_level_parse(const char *text, enum log_level *ret_level)
     return false;
 }
 
+bool log_wants(enum log_level level)
+{
+    return level <= log_most;
+}
+
 void log_line(enum log_level level, const char *format, ...)
 {
-    if (level > log_most)
+    if (!log_wants(level))
         return;
     int saved_errno = errno;
     char line[LINE_MAX_BYTES];

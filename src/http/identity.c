@@ -75,7 +75,7 @@ static int find_on_unix(struct request *request, struct err *ret_err)
         return err_set(ret_err, -EACCES, ERR_FORBIDDEN, "",
                        "this socket is for root, the daemon's own user, and members of the socket's group");
     request->identity.role = client->role;
-    snprintf(request->identity.name, sizeof request->identity.name, "uid:%u", client->uid);
+    text_copy(request->identity.name, sizeof request->identity.name, client->name);
     return 0;
 }
 
@@ -144,7 +144,9 @@ static int find_by_token(struct request *request, const struct head_facts *facts
 int identity_find(struct request *request, const struct head_facts *facts, struct err *ret_err)
 {
     struct err e;
-    request->identity = (struct identity){.role = ROLE_NOBODY};
+    request->identity.role = ROLE_NOBODY;
+    request->identity.name[0] = '\0';
+    request->identity.selector.count = 0;
     text_copy(request->identity.address, sizeof request->identity.address, request->client->address);
     int error =
         request->client->transport == TRANSPORT_UNIX ? find_on_unix(request, &e) : find_by_token(request, facts, &e);

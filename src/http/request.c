@@ -233,10 +233,13 @@ static void answer_retry_after(struct request *request, unsigned seconds)
 static enum MHD_Result request_head(struct request *request, const char *version)
 {
     struct err e;
-    struct head head = {.method = request->method,
-                        .target = request->path,
-                        .version = version,
-                        .target_length = request->target_length};
+    struct head head; /* it is large, and its count says what of the fields is to be read */
+    head.method = request->method;
+    head.target = request->path;
+    head.version = version;
+    head.target_length = request->target_length;
+    head.field_count = 0;
+    head.overflow = false;
     struct head_facts facts;
     request->phase = REQUEST_BODY;
     MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, collect_field, &head);

@@ -43,6 +43,7 @@ static void client_name(struct client *client, struct MHD_Connection *connection
         client->role = auth_peer_role(client->fd, &client->server->access, &client->uid);
         client->source = failure_source_of_user(client->uid);
         text_copy(client->address, sizeof client->address, "unix");
+        snprintf(client->name, sizeof client->name, "uid:%u", client->uid);
         return;
     }
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);

@@ -58,6 +58,7 @@ struct client {
     uint32_t uid;                     /* of the process at the other end, … */
     enum role role;                   /* … and what it may by its credentials, read once: on a Unix socket only */
     char address[ACTOR_ADDRESS_SIZE]; /* as struct actor has it */
+    char name[ACTOR_NAME_SIZE];       /* likewise, on a Unix socket: whoever has a token is known by that */
     int fd;                           /* borrowed: open as long as this is linked */
     struct request *spare;            /* owned: of the last request, for the next, or NULL */
     int64_t deadline_ns;              /* guarded: when it is closed unless its request is complete; 0: no matter */
