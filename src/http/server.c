@@ -27,11 +27,10 @@
 
 void server_client_deadline(struct client *client, int64_t at_ns)
 {
-    struct http_server *server = client->server;
-    pthread_mutex_lock(&server->mutex);
-    if (!at_ns || !client->deadline_ns || at_ns < client->deadline_ns)
-        client->deadline_ns = at_ns;
-    pthread_mutex_unlock(&server->mutex);
+    /* the ticker only takes it away, once it is over */
+    int64_t now_ns = atomic_load_explicit(&client->deadline_ns, memory_order_relaxed);
+    if (!at_ns || !now_ns || at_ns < now_ns)
+        atomic_store_explicit(&client->deadline_ns, at_ns, memory_order_relaxed);
 }
 
 /* Who it is, as far as the socket says. */
@@ -118,11 +117,15 @@ void server_client_hold(struct client *client, const struct token *token)
         held.until_ns = client->peer.expires_ns;
     pthread_mutex_lock(&client->server->mutex);
     client->held = held;
+    atomic_store_explicit(&client->holds, true, memory_order_relaxed);
     pthread_mutex_unlock(&client->server->mutex);
 }
 
 void server_client_let_go(struct client *client)
 {
+    if (!atomic_load_explicit(&client->holds, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&client->holds, false, memory_order_relaxed);
     pthread_mutex_lock(&client->server->mutex);
     client->held = (struct held_token){.name = ""};
     pthread_mutex_unlock(&client->server->mutex);
@@ -152,7 +155,7 @@ static bool listener_is_busy(const struct listener *listener, int64_t now)
 
 void server_listener_begin(struct listener *listener)
 {
-    atomic_store(&listener->busy_since_ns, clock_monotonic_ns());
+    atomic_store_explicit(&listener->busy_since_ns, clock_monotonic_ns(), memory_order_release);
 }
 
 void server_listener_end(struct listener *listener)
@@ -166,7 +169,7 @@ void server_listener_end(struct listener *listener)
                 client->deadline_ns += lost;
         pthread_mutex_unlock(&server->mutex);
     }
-    atomic_store(&listener->busy_since_ns, 0);
+    atomic_store_explicit(&listener->busy_since_ns, 0, memory_order_release);
 }
 
 /* The library's own timeout begins anew with each byte: one byte a second would keep a connection for ever. */
@@ -176,7 +179,8 @@ static void clients_reap(struct http_server *server, int64_t now)
     int64_t realtime_ns = clock_realtime_ns();
     pthread_mutex_lock(&server->mutex);
     for (struct client *client = server->clients; client; client = client->next) {
-        bool is_late = client->deadline_ns && client->deadline_ns <= now && !listener_is_busy(client->listener, now);
+        int64_t deadline_ns = atomic_load_explicit(&client->deadline_ns, memory_order_relaxed);
+        bool is_late = deadline_ns && deadline_ns <= now && !listener_is_busy(client->listener, now);
         if (!is_late && held_is_good(&client->held, snapshot->tokens, realtime_ns))
             continue;
         client->deadline_ns = 0;

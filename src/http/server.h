@@ -61,7 +61,8 @@ struct client {
     char name[ACTOR_NAME_SIZE];       /* likewise, on a Unix socket: whoever has a token is known by that */
     int fd;                           /* borrowed: open as long as this is linked */
     struct request *spare;            /* owned: of the last request, for the next, or NULL */
-    int64_t deadline_ns;              /* guarded: when it is closed unless its request is complete; 0: no matter */
+    _Atomic int64_t deadline_ns;      /* when it is closed unless its request is complete; 0: no matter */
+    atomic_bool holds;                /* whether `held` says something */
     struct held_token {               /* guarded: what its stream was permitted by */
         char name[TOKEN_NAME_SIZE];   /* "": nothing that ends */
         int64_t created_ns, until_ns; /* CLOCK_REALTIME */
