@@ -19,6 +19,8 @@ import time
 import pytest
 from lib.waiting import until
 
+pytestmark = pytest.mark.slow
+
 PATCH = {"Content-Type": "application/merge-patch+json"}
 SECONDS = float(os.environ.get("TUNWRIGHT_CRASH_SECONDS", 30))
 SEED = int(os.environ.get("TUNWRIGHT_CRASH_SEED", 1))

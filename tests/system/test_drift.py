@@ -11,6 +11,8 @@ import time
 import pytest
 from lib.waiting import until
 
+pytestmark = pytest.mark.slow
+
 QUICK_S = 2
 TUNSETIFF, TUNSETOWNER = 0x400454CA, 0x400454CC
 IFF_TUN, IFF_NO_PI, IFF_MULTI_QUEUE = 0x1, 0x1000, 0x100

@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, Phase, configuration, settings
 from lib import calls
 from lib.host import tail
 
+pytestmark = pytest.mark.slow
+
 SECONDS = int(os.environ.get("TUNWRIGHT_RANDOM_S", "0"))
 
 

@@ -11,6 +11,8 @@ from lib import api, calls, values
 from lib.calls import OPERATIONS, Call
 from lib.contract import contract
 
+pytestmark = pytest.mark.slow
+
 FULL = {"name": "val0", "kind": "tun", "up": True, "mtu": 1400, "txqueuelen": 500, "queues": 2, "mac": None, "owner": 0, "group": None,
         "netns": "blue", "master": None, "labels": {"site": "berlin"}, "addresses": ["10.50.0.1/24", "10.50.0.2/24"],
         "routes": [{"to": "10.51.0.0/16", "via": "10.50.0.3", "metric": 5, "table": 100, "type": "unicast", "source": "10.50.0.1"}],

@@ -12,6 +12,8 @@ from lib import api, door
 from lib.host import USER
 from lib.waiting import until
 
+pytestmark = pytest.mark.slow
+
 PORT = door.TLS_PORT
 URL = f"https://tunnels.example:{PORT}"
 
