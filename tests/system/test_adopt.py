@@ -15,6 +15,8 @@ import pytest
 from lib.flow import PingFlow
 from lib.waiting import until
 
+pytestmark = pytest.mark.slow
+
 TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 0x1, 0x1000
 TUN9 = "/v1/devices/tun9"

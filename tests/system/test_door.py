@@ -11,6 +11,8 @@ from lib.calls import OPERATIONS, TOKEN, TUN0, Call
 from lib.host import USER
 from lib.waiting import until
 
+pytestmark = pytest.mark.slow
+
 ROLES = ["nobody", "reader", "operator", "admin"]
 SOON = "2099-01-01T00:00:00Z"
 

@@ -11,6 +11,8 @@ import pytest
 from lib import api, build
 from lib.waiting import until
 
+pytestmark = pytest.mark.slow
+
 USER_DATA = build.TREE / "packaging" / "cloud-init" / "user-data"
 
 

@@ -9,6 +9,8 @@ import time
 import pytest
 from lib.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 def udp(name, port, **more):
     worker = {"type": "udp", "local": f"127.0.0.1:{port}", "remote": "127.0.0.2:5000"}

@@ -7,6 +7,8 @@ import pytest
 from lib import api
 from lib.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 def watch(host, query, last=None):
     headers = {} if last is None else {"Last-Event-ID": str(last)}
