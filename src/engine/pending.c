@@ -120,8 +120,11 @@ static int part_restore(struct transaction *t, const struct pending_device *was)
             return -ENOMEM;
     }
     goes_back = was->before.adopts && current; /* it was taken over */
-    if (transaction_add(t, current, goes_back ? NULL : document, &part) < 0)
+    if (transaction_add(t, current, goes_back ? NULL : document, &part) < 0) {
+        if (goes_back)
+            document_release(document);
         return -ENOMEM;
+    }
     part->writes = true;
     part->releases = goes_back;
     part->adopts = was->before.adopts && !current; /* it was let go */

@@ -131,9 +131,11 @@ static void forwarder_take_plain(struct forwarder *forwarder, size_t queue, size
         counter_drop(forwarder->counters, DROP_MALFORMED);
         return;
     }
-    (void)split_finish_checksum(&packet->header, packet->bytes, length);
     counter_pair_add(&forwarder->counters->device_in, length);
-    forwarder->type->from_device(forwarder, queue, length);
+    if (split_finish_checksum(&packet->header, packet->bytes, length) < 0)
+        counter_drop(forwarder->counters, DROP_MALFORMED);
+    else
+        forwarder->type->from_device(forwarder, queue, length);
 }
 
 int forwarder_from_device(struct forwarder *forwarder, size_t queue, int most)

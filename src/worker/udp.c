@@ -8,12 +8,17 @@ static int udp_init(struct forwarder *forwarder, struct err *ret_err)
 {
     const struct worker_config *worker = &forwarder->config.worker;
     struct udp *udp = &forwarder->udp;
+    int r;
 
+    r = wire_init(&udp->wire, forwarder_socket(forwarder, 0), &worker->udp.local, &worker->udp.remote,
+                  WIRE_SEGMENT | WIRE_GRO, ret_err);
+    if (r < 0)
+        return r;
     udp->answers = (struct rate_limit){.rate = ANSWERS_RATE, .burst = ANSWERS_RATE};
+    /* last: what is refused must not change what the device does for the configuration in force */
     udp->device_offload = forwarder_set_offload(forwarder, DEVICE_TSO | DEVICE_USO);
     udp->merges = udp->device_offload != 0;
-    return wire_init(&udp->wire, forwarder_socket(forwarder, 0), &worker->udp.local, &worker->udp.remote,
-                     WIRE_SEGMENT | WIRE_GRO, ret_err);
+    return 0;
 }
 
 void udp_take_news(struct forwarder *forwarder)

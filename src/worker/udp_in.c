@@ -4,10 +4,6 @@
 #include "worker/merge.h"
 #include "worker/udp_unwrap.h"
 
-#include <errno.h>
-#include <string.h>
-
-
 /* The kernel does not understand a super-packet (some versions have that bug): as packets it does. */
 static void write_split(struct forwarder *forwarder, const struct merge *merge, const struct virtio_net_hdr *header)
 {
@@ -17,8 +13,10 @@ static void write_split(struct forwarder *forwarder, const struct merge *merge, 
     size_t segment, length;
 
     if (packet_parse(forwarder->config.kind, merge->packet, merge->length, &view) < 0 ||
-        split_init(&split, header, merge->packet, merge->length, &view) < 0)
+        split_init(&split, header, merge->packet, merge->length, &view) < 0) {
+        counter_raise(&forwarder->counters->drops[DROP_MALFORMED], merge->count);
         return;
+    }
     while (split_next(&split, one->bytes, PACKET_ROOM, 1, &segment, &length) == 1)
         forwarder_to_device(forwarder, 0, one->bytes, length);
 }

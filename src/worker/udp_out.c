@@ -219,6 +219,8 @@ static void send_split_singly(struct forwarder *forwarder, size_t queue, struct 
         counter_pair_add(&forwarder->counters->device_in, length);
         if (packet_parse(forwarder->config.kind, bytes, length, &view) == 0)
             send_single(forwarder, queue, bytes, &view, length);
+        else
+            counter_drop(forwarder->counters, DROP_MALFORMED);
     }
 }
 
