@@ -5,24 +5,24 @@
 #include "worker/echo_answer.h"
 #include "worker/forwarder.h"
 
-_Static_assert(ECHO_GROWTH <= FORWARDER_GROWTH, "an answer fits behind the longest question");
+_Static_assert(ECHO_GROWTH <= LANE_GROWTH, "an answer fits behind the longest question");
 
 static int echo_init(struct forwarder *forwarder, struct err *ret_err)
 {
     (void)ret_err;
-    (void)forwarder_set_offload(forwarder, 0);
+    forwarder_set_offload(forwarder, 0);
     return 0;
 }
 
-static void echo_from_device(struct forwarder *forwarder, size_t queue, size_t length)
+static void echo_from_device(struct lane *lane, size_t length)
 {
     size_t answer_length;
-    enum drop_reason reason = echo_answer(forwarder->config.kind, forwarder->packet.bytes, length, &answer_length);
+    enum drop_reason reason = echo_answer(lane->config->kind, lane->packet.bytes, length, &answer_length);
 
     if (reason == PACKET_FORWARD)
-        forwarder_to_device(forwarder, queue, forwarder->packet.bytes, answer_length);
+        lane_to_device(lane, lane->packet.bytes, answer_length);
     else
-        counter_drop(forwarder->counters, reason);
+        counter_drop(lane->counters, reason);
 }
 
 const struct forwarder_type echo_type = {

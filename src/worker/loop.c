@@ -67,10 +67,11 @@ static int loop_watch_forwarder(struct loop *loop, const struct forwarder *forwa
 {
     int r = 0;
 
-    for (size_t i = 0; i < forwarder->queue_count && r == 0; i++)
-        r = loop_watch(loop, forwarder_queue(forwarder, i), SOURCE_QUEUE, i);
-    for (size_t i = 0; i < forwarder->socket_count && r == 0; i++)
-        r = loop_watch(loop, forwarder_socket(forwarder, i), SOURCE_SOCKET, i);
+    for (size_t i = 0; i < forwarder->queue_count && r == 0; i++) {
+        r = loop_watch(loop, forwarder->lanes[i].queue, SOURCE_QUEUE, i);
+        if (r == 0 && i < forwarder->socket_count)
+            r = loop_watch(loop, forwarder->lanes[i].socket, SOURCE_SOCKET, i);
+    }
     if (r < 0)
         loop_unwatch_forwarder(loop, forwarder);
     return r < 0 ? err_set_kernel(ret_err, r, "epoll_ctl", "the descriptors") : 0;
@@ -218,35 +219,35 @@ static void loop_on_listen(struct loop *loop)
 
 static void loop_on_queue(struct loop *loop, size_t index, uint32_t events)
 {
-    struct forwarder *forwarder = loop->forwarder;
+    struct lane *lane = &loop->forwarder->lanes[index];
     int r;
 
-    if (forwarder->queue_gone[index])
+    if (lane->queue_gone)
         return;
-    r = forwarder_from_device(forwarder, index, BATCH);
+    r = lane_from_device(lane, BATCH);
     /* An error on a queue means that there is no device behind it; one that stays would wake us for ever. */
     if (r == 0 && (events & EPOLLIN || !(events & (EPOLLERR | EPOLLHUP))))
         return;
-    loop_unwatch(loop, forwarder_queue(forwarder, index));
-    forwarder->queue_gone[index] = true;
-    forwarder->news = true;
-    log_warning("%s: the device behind queue %zu is gone", forwarder->config.device, index);
+    loop_unwatch(loop, lane->queue);
+    lane->queue_gone = true;
+    lane->news = true;
+    log_warning("%s: the device behind queue %zu is gone", lane->config->device, index);
 }
 
 static void loop_on_socket(struct loop *loop, size_t index, uint32_t events)
 {
-    struct forwarder *forwarder = loop->forwarder;
+    struct lane *lane = &loop->forwarder->lanes[index];
 
-    if (forwarder->socket_gone[index])
+    if (lane->socket_gone)
         return;
     if (events & EPOLLERR)
-        forwarder->type->on_wire_error(forwarder);
-    forwarder_from_wire(forwarder, BATCH);
+        loop->forwarder->type->on_wire_error(lane);
+    lane_from_wire(lane, BATCH);
     if (events & EPOLLHUP) {
-        loop_unwatch(loop, forwarder_socket(forwarder, index));
-        forwarder->socket_gone[index] = true;
-        forwarder->news = true;
-        log_warning("%s: socket %zu was shut down", forwarder->config.device, index);
+        loop_unwatch(loop, lane->socket);
+        lane->socket_gone = true;
+        lane->news = true;
+        log_warning("%s: socket %zu was shut down", lane->config->device, index);
     }
 }
 
@@ -255,10 +256,12 @@ static void loop_on_socket(struct loop *loop, size_t index, uint32_t events)
 /* Status that changed is sent, but not more often than once in an interval, and not where it is the same again. */
 static void loop_report(struct loop *loop, int64_t now)
 {
-    if (loop->forwarder->news) {
-        loop->forwarder->news = false;
-        if (loop->status_due_ns == 0)
+    for (size_t i = 0; i < loop->forwarder->queue_count; i++) {
+        struct lane *lane = &loop->forwarder->lanes[i];
+
+        if (lane->news && loop->status_due_ns == 0)
             loop->status_due_ns = loop->status_sent_ns + STATUS_INTERVAL_NS;
+        lane->news = false;
     }
     if (loop->status_due_ns != 0 && now >= loop->status_due_ns) {
         char *text = forwarder_status(loop->forwarder);
@@ -274,13 +277,19 @@ static void loop_report(struct loop *loop, int64_t now)
 static void loop_on_time(struct loop *loop)
 {
     struct forwarder *forwarder = loop->forwarder;
+    bool due = loop->status_due_ns != 0;
     int64_t now;
 
-    if (!forwarder || (!forwarder->news && loop->status_due_ns == 0 && forwarder->timer_ns == 0))
+    if (!forwarder)
+        return;
+    for (size_t i = 0; i < forwarder->queue_count; i++)
+        due = due || forwarder->lanes[i].news || forwarder->lanes[i].timer_ns != 0;
+    if (!due)
         return;
     now = clock_monotonic_ns();
-    if (forwarder->timer_ns != 0 && now >= forwarder->timer_ns)
-        forwarder->type->on_timer(forwarder);
+    for (size_t i = 0; i < forwarder->queue_count; i++)
+        if (forwarder->lanes[i].timer_ns != 0 && now >= forwarder->lanes[i].timer_ns)
+            forwarder->type->on_timer(&forwarder->lanes[i]);
     loop_report(loop, now);
 }
 
@@ -289,8 +298,12 @@ static int loop_timeout_ms(const struct loop *loop)
 {
     int64_t next = loop->status_due_ns, left;
 
-    if (loop->forwarder && loop->forwarder->timer_ns != 0 && (next == 0 || loop->forwarder->timer_ns < next))
-        next = loop->forwarder->timer_ns;
+    for (size_t i = 0; loop->forwarder && i < loop->forwarder->queue_count; i++) {
+        int64_t timer = loop->forwarder->lanes[i].timer_ns;
+
+        if (timer != 0 && (next == 0 || timer < next))
+            next = timer;
+    }
     if (next == 0)
         return -1;
     left = next - clock_monotonic_ns();

@@ -13,9 +13,13 @@
 static int monitor_init(struct forwarder *forwarder, struct err *ret_err)
 {
     (void)ret_err;
-    (void)forwarder_set_offload(forwarder, 0);
-    forwarder->monitor.lines.rate = forwarder->config.worker.monitor.log_rate;
-    forwarder->monitor.lines.burst = forwarder->config.worker.monitor.log_rate;
+    for (size_t i = 0; i < forwarder->queue_count; i++) {
+        struct monitor *monitor = &forwarder->lanes[i].monitor;
+
+        monitor->lines.rate = forwarder->config.worker.monitor.log_rate;
+        monitor->lines.burst = forwarder->config.worker.monitor.log_rate;
+    }
+    forwarder_set_offload(forwarder, 0);
     return 0;
 }
 
@@ -52,33 +56,32 @@ void monitor_describe(enum device_kind kind, const uint8_t *bytes, size_t length
         snprintf(out, size, "ethertype 0x%04x", view.ethertype);
 }
 
-static void monitor_from_device(struct forwarder *forwarder, size_t queue, size_t length)
+static void monitor_from_device(struct lane *lane, size_t length)
 {
-    struct monitor *monitor = &forwarder->monitor;
+    struct monitor *monitor = &lane->monitor;
     char text[MONITOR_TEXT_SIZE];
     int64_t now;
 
-    (void)queue;
-    counter_drop(forwarder->counters, DROP_NOT_FORWARDED);
-    if (forwarder->config.worker.monitor.log_rate == 0)
+    counter_drop(lane->counters, DROP_NOT_FORWARDED);
+    if (lane->config->worker.monitor.log_rate == 0)
         return;
     now = clock_monotonic_ns();
     if (!rate_limit_permits(&monitor->lines, now)) {
         monitor->suppressed++;
-        if (forwarder->timer_ns == 0)
-            forwarder->timer_ns = now + SUMMARY_AFTER_NS;
+        if (lane->timer_ns == 0)
+            lane->timer_ns = now + SUMMARY_AFTER_NS;
         return;
     }
-    monitor_describe(forwarder->config.kind, forwarder->packet.bytes, length, text, sizeof(text));
-    log_info("%s: %s of %zu bytes: %s", forwarder->config.device,
-             forwarder->config.kind == DEVICE_TUN ? "packet" : "frame", length, text);
+    monitor_describe(lane->config->kind, lane->packet.bytes, length, text, sizeof(text));
+    log_info("%s: %s of %zu bytes: %s", lane->config->device, lane->config->kind == DEVICE_TUN ? "packet" : "frame",
+             length, text);
 }
 
-static void monitor_on_timer(struct forwarder *forwarder)
+static void monitor_on_timer(struct lane *lane)
 {
-    log_info("%s: %llu more not logged", forwarder->config.device, (unsigned long long)forwarder->monitor.suppressed);
-    forwarder->monitor.suppressed = 0;
-    forwarder->timer_ns = 0;
+    log_info("%s: %llu more not logged", lane->config->device, (unsigned long long)lane->monitor.suppressed);
+    lane->monitor.suppressed = 0;
+    lane->timer_ns = 0;
 }
 
 const struct forwarder_type monitor_type = {

@@ -7,32 +7,35 @@
 static int udp_init(struct forwarder *forwarder, struct err *ret_err)
 {
     const struct worker_config *worker = &forwarder->config.worker;
-    struct udp *udp = &forwarder->udp;
-    int r;
 
-    r = wire_init(&udp->wire, forwarder_socket(forwarder, 0), &worker->udp.local, &worker->udp.remote,
-                  WIRE_SEGMENT | WIRE_GRO, ret_err);
-    if (r < 0)
-        return r;
-    udp->answers = (struct rate_limit){.rate = ANSWERS_RATE, .burst = ANSWERS_RATE};
+    for (size_t i = 0; i < forwarder->queue_count; i++) {
+        struct lane *lane = &forwarder->lanes[i];
+        int r = wire_init(&lane->udp.wire, lane->socket, &worker->udp.local, &worker->udp.remote,
+                          WIRE_SEGMENT | WIRE_GRO, ret_err);
+
+        if (r < 0)
+            return r;
+        lane->udp.answers = (struct rate_limit){.rate = ANSWERS_RATE, .burst = ANSWERS_RATE};
+    }
     /* last: what is refused must not change what the device does for the configuration in force */
-    udp->device_offload = forwarder_set_offload(forwarder, DEVICE_TSO | DEVICE_USO);
-    udp->merges = udp->device_offload != 0;
+    forwarder_set_offload(forwarder, DEVICE_TSO | DEVICE_USO);
+    for (size_t i = 0; i < forwarder->queue_count; i++)
+        forwarder->lanes[i].udp.merges = forwarder->device_offload != 0;
     return 0;
 }
 
-void udp_take_news(struct forwarder *forwarder)
+void udp_take_news(struct lane *lane)
 {
-    if (forwarder->udp.wire.news) {
-        forwarder->udp.wire.news = false;
-        forwarder->news = true;
+    if (lane->udp.wire.news) {
+        lane->udp.wire.news = false;
+        lane->news = true;
     }
 }
 
-static void udp_on_wire_error(struct forwarder *forwarder)
+static void udp_on_wire_error(struct lane *lane)
 {
-    wire_errors_drain(&forwarder->udp.wire);
-    udp_take_news(forwarder);
+    wire_errors_drain(&lane->udp.wire);
+    udp_take_news(lane);
 }
 
 static const char *truth(bool value)
@@ -42,7 +45,7 @@ static const char *truth(bool value)
 
 static void udp_status(const struct forwarder *forwarder, struct buf *out)
 {
-    const struct udp *udp = &forwarder->udp;
+    const struct udp *udp = &forwarder->lanes[0].udp;
     const struct wire *wire = &udp->wire;
 
     if (wire->path_mtu > 0)
@@ -54,8 +57,8 @@ static void udp_status(const struct forwarder *forwarder, struct buf *out)
     else
         buf_add_text(out, ",\"wire_error\":null");
     buf_printf(out, ",\"offload\":{\"tso\":%s,\"uso\":%s,\"merge\":%s,\"udp_segment\":%s,\"udp_gro\":%s}",
-               truth(udp->device_offload & DEVICE_TSO), truth(udp->device_offload & DEVICE_USO), truth(udp->merges),
-               truth(wire->segments), truth(wire->gro));
+               truth(forwarder->device_offload & DEVICE_TSO), truth(forwarder->device_offload & DEVICE_USO),
+               truth(udp->merges), truth(wire->segments), truth(wire->gro));
 }
 
 const struct forwarder_type udp_type = {

@@ -21,7 +21,7 @@
 #include "worker/icmp.h"
 #include "worker/wire_io.h"
 
-struct forwarder;
+struct lane;
 
 /* Datagrams on their way to the wire: of one length and TOS, but for the last, which may be shorter. */
 struct udp_batch {
@@ -33,8 +33,7 @@ struct udp_batch {
 
 struct udp {
     struct wire wire;
-    unsigned device_offload; /* enum device_offload: what the device leaves to us */
-    bool merges;             /* whether the device takes super-packets from us */
+    bool merges; /* whether the device takes super-packets from us */
     struct rate_limit answers;
     struct udp_batch batch;
     struct device_packet answer;  /* an ICMP message */
@@ -42,12 +41,12 @@ struct udp {
 };
 
 /* udp_out.c: what came from the device. */
-void udp_from_device(struct forwarder *forwarder, size_t queue, size_t length);
-void udp_flush(struct forwarder *forwarder, size_t queue);
+void udp_from_device(struct lane *lane, size_t length);
+void udp_flush(struct lane *lane);
 
 /* udp_in.c: what came from the wire. */
-int udp_from_wire(struct forwarder *forwarder);
+int udp_from_wire(struct lane *lane);
 
-void udp_take_news(struct forwarder *forwarder);
+void udp_take_news(struct lane *lane);
 
 #endif

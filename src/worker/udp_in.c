@@ -5,23 +5,23 @@
 #include "worker/udp_unwrap.h"
 
 /* The kernel does not understand a super-packet (some versions have that bug): as packets it does. */
-static void write_split(struct forwarder *forwarder, const struct merge *merge, const struct virtio_net_hdr *header)
+static void write_split(struct lane *lane, const struct merge *merge, const struct virtio_net_hdr *header)
 {
-    struct device_packet *one = &forwarder->udp.segment;
+    struct device_packet *one = &lane->udp.segment;
     struct packet_view view;
     struct split split;
     size_t segment, length;
 
-    if (packet_parse(forwarder->config.kind, merge->packet, merge->length, &view) < 0 ||
+    if (packet_parse(lane->config->kind, merge->packet, merge->length, &view) < 0 ||
         split_init(&split, header, merge->packet, merge->length, &view) < 0) {
-        counter_raise(&forwarder->counters->drops[DROP_MALFORMED], merge->count);
+        counter_raise(&lane->counters->drops[DROP_MALFORMED], merge->count);
         return;
     }
     while (split_next(&split, one->bytes, PACKET_ROOM, 1, &segment, &length) == 1)
-        forwarder_to_device(forwarder, 0, one->bytes, length);
+        lane_to_device(lane, one->bytes, length);
 }
 
-static void write_run(struct forwarder *forwarder, struct merge *merge)
+static void write_run(struct lane *lane, struct merge *merge)
 {
     struct virtio_net_hdr header;
     enum drop_reason reason;
@@ -30,66 +30,66 @@ static void write_run(struct forwarder *forwarder, struct merge *merge)
     if (merge->count == 0)
         return;
     if (merge->count == 1) {
-        forwarder_to_device(forwarder, 0, merge->packet, merge->length);
+        lane_to_device(lane, merge->packet, merge->length);
         return;
     }
     merge_finish(merge, &header);
-    reason = device_write(forwarder_queue(forwarder, 0), merge->packet, merge->length, &header, &refused);
+    reason = device_write(lane->queue, merge->packet, merge->length, &header, &refused);
     if (refused) {
-        forwarder->udp.merges = false;
-        forwarder->news = true;
-        write_split(forwarder, merge, &header);
+        lane->udp.merges = false;
+        lane->news = true;
+        write_split(lane, merge, &header);
     } else if (reason == PACKET_FORWARD) {
-        counter_pair_add_many(&forwarder->counters->device_out, merge->count,
+        counter_pair_add_many(&lane->counters->device_out, merge->count,
                               merge->length + (merge->count - 1) * merge->payload);
     } else {
-        counter_raise(&forwarder->counters->drops[reason], merge->count);
+        counter_raise(&lane->counters->drops[reason], merge->count);
     }
 }
 
-/* Datagrams that lie back to back in forwarder->packet. Each is judged by itself, and then joins the run or ends it. */
-static void take_datagrams(struct forwarder *forwarder, const struct wire_datagram *datagram)
+/* Datagrams that lie back to back in lane->packet. Each is judged by itself, and then joins the run or ends it. */
+static void take_datagrams(struct lane *lane, const struct wire_datagram *datagram)
 {
-    const struct udp *udp = &forwarder->udp;
+    const struct udp *udp = &lane->udp;
     struct merge merge = {.count = 0};
 
     for (size_t at = 0; at < datagram->length; at += datagram->segment) {
-        uint8_t *bytes = forwarder->packet.bytes + at;
+        uint8_t *bytes = lane->packet.bytes + at;
         size_t left = datagram->length - at, length = left < datagram->segment ? left : datagram->segment;
         struct packet_view view;
-        enum drop_reason reason = udp_unwrap(forwarder->config.kind, bytes, length, datagram->tos, &view);
+        enum drop_reason reason = udp_unwrap(lane->config->kind, bytes, length, datagram->tos, &view);
 
         if (reason != PACKET_FORWARD) {
-            counter_drop(forwarder->counters, reason);
+            counter_drop(lane->counters, reason);
             continue;
         }
         if (merge.count > 0 && merge_append(&merge, bytes, length, &view))
             continue;
-        write_run(forwarder, &merge);
+        write_run(lane, &merge);
         if (udp->merges)
-            merge_begin(&merge, bytes, length, &view, udp->device_offload & DEVICE_USO);
+            merge_begin(&merge, bytes, length, &view, lane->forwarder->device_offload & DEVICE_USO);
         else
             merge = (struct merge){.packet = bytes, .length = length, .count = 1, .closed = true};
     }
-    write_run(forwarder, &merge);
+    write_run(lane, &merge);
 }
 
-int udp_from_wire(struct forwarder *forwarder)
+int udp_from_wire(struct lane *lane)
 {
     struct wire_datagram datagram;
     size_t count;
-    int r = wire_receive(&forwarder->udp.wire, forwarder->packet.bytes, PACKET_ROOM, &datagram);
+    int r = wire_receive(&lane->udp.wire, lane->packet.bytes, PACKET_ROOM, &datagram);
 
     if (r == 0) {
         count = datagram.length > 0 ? (datagram.length + datagram.segment - 1) / datagram.segment : 1;
-        counter_pair_add_many(&forwarder->counters->wire_in, count, datagram.length);
+        counter_pair_add_many(&lane->counters->wire_in, count, datagram.length);
         if (!datagram.from_peer)
-            counter_raise(&forwarder->counters->drops[DROP_UNKNOWN_SOURCE], count);
+            counter_raise(&lane->counters->drops[DROP_UNKNOWN_SOURCE], count);
         else if (datagram.length == 0)
-            counter_drop(forwarder->counters, DROP_MALFORMED);
+            counter_drop(lane->counters, DROP_MALFORMED);
         else
-            take_datagrams(forwarder, &datagram);
+            take_datagrams(lane, &datagram);
     }
-    udp_take_news(forwarder);
+    udp_take_news(lane);
     return r;
 }

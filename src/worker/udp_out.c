@@ -26,21 +26,21 @@ static enum drop_reason send_failure(int error)
 /* ---- one packet by itself ---------------------------------------------------------------------------------------- */
 
 /* Counts it where it was sent. 0 or the error of wire_send. */
-static int send_parts(struct forwarder *forwarder, const struct iovec *parts, size_t part_count, uint8_t tos)
+static int send_parts(struct lane *lane, const struct iovec *parts, size_t part_count, uint8_t tos)
 {
     size_t length = 0;
-    int r = wire_send(&forwarder->udp.wire, parts, part_count, tos);
+    int r = wire_send(&lane->udp.wire, parts, part_count, tos);
 
     if (r < 0)
         return r;
     for (size_t i = 0; i < part_count; i++)
         length += parts[i].iov_len;
-    counter_pair_add(&forwarder->counters->wire_out, length);
+    counter_pair_add(&lane->counters->wire_out, length);
     return 0;
 }
 
-static enum drop_reason send_fragments(struct forwarder *forwarder, const uint8_t *packet,
-                                       const struct packet_view *view, size_t mtu)
+static enum drop_reason send_fragments(struct lane *lane, const uint8_t *packet, const struct packet_view *view,
+                                       size_t mtu)
 {
     struct fragmenter fragmenter;
     struct fragment fragment;
@@ -54,32 +54,31 @@ static enum drop_reason send_fragments(struct forwarder *forwarder, const uint8_
             {.iov_base = (void *)(uintptr_t)fragment.payload, .iov_len = fragment.payload_length},
         };
 
-        r = send_parts(forwarder, parts, ARRAY_SIZE(parts), ecn_outer_tos(view->tos));
+        r = send_parts(lane, parts, ARRAY_SIZE(parts), ecn_outer_tos(view->tos));
         if (r < 0)
             return send_failure(r); /* without this one the others are of no use */
     }
     return PACKET_FORWARD;
 }
 
-static void answer_too_big(struct forwarder *forwarder, size_t queue, const uint8_t *packet,
-                           const struct packet_view *view, size_t mtu)
+static void answer_too_big(struct lane *lane, const uint8_t *packet, const struct packet_view *view, size_t mtu)
 {
     static const struct virtio_net_hdr plain;
-    struct udp *udp = &forwarder->udp;
+    struct udp *udp = &lane->udp;
     size_t length = icmp_too_big(packet, view, mtu, udp->answer.bytes);
 
     if (length == 0 || !rate_limit_permits(&udp->answers, clock_monotonic_ns()))
         return;
     /* Only the packet that it is about counts as dropped. */
-    if (device_write(forwarder_queue(forwarder, queue), udp->answer.bytes, length, &plain, NULL) == PACKET_FORWARD)
-        counter_pair_add(&forwarder->counters->device_out, length);
+    if (device_write(lane->queue, udp->answer.bytes, length, &plain, NULL) == PACKET_FORWARD)
+        counter_pair_add(&lane->counters->device_out, length);
 }
 
 /* What becomes of a packet that is longer than the path takes. */
-static enum drop_reason take_too_big(struct forwarder *forwarder, size_t queue, const uint8_t *packet,
-                                     const struct packet_view *view, size_t length)
+static enum drop_reason take_too_big(struct lane *lane, const uint8_t *packet, const struct packet_view *view,
+                                     size_t length)
 {
-    struct wire *wire = &forwarder->udp.wire;
+    struct wire *wire = &lane->udp.wire;
     struct iovec part = {.iov_base = (void *)(uintptr_t)packet, .iov_len = length};
     size_t mtu;
     int r;
@@ -88,73 +87,72 @@ static enum drop_reason take_too_big(struct forwarder *forwarder, size_t queue, 
         return DROP_TOO_BIG;
     mtu = wire->payload_max - view->ip;
     if (view->version == 4 && !view->dont_fragment)
-        return forwarder->config.kind == DEVICE_TUN ? send_fragments(forwarder, packet, view, mtu) : DROP_TOO_BIG;
+        return lane->config->kind == DEVICE_TUN ? send_fragments(lane, packet, view, mtu) : DROP_TOO_BIG;
     if (view->version == 6 && view->ip_length <= IPV6_MTU_LEAST) {
         /* IPv6 is promised that this much gets through (RFC 8200, 5), and no answer could make it send less: here the
          * outer packet has to be fragmented (RFC 2473, 7.1). */
         r = wire_send_fragmented(wire, &part, 1, ecn_outer_tos(view->tos));
         if (r < 0)
             return send_failure(r);
-        counter_pair_add(&forwarder->counters->wire_out, length);
+        counter_pair_add(&lane->counters->wire_out, length);
         return PACKET_FORWARD;
     }
     if (view->version == 6 && mtu < IPV6_MTU_LEAST)
         mtu = IPV6_MTU_LEAST; /* which will be fragmented outside, as above */
-    answer_too_big(forwarder, queue, packet, view, mtu);
+    answer_too_big(lane, packet, view, mtu);
     return DROP_TOO_BIG;
 }
 
-static void send_single(struct forwarder *forwarder, size_t queue, const uint8_t *packet,
-                        const struct packet_view *view, size_t length)
+static void send_single(struct lane *lane, const uint8_t *packet, const struct packet_view *view, size_t length)
 {
     struct iovec part = {.iov_base = (void *)(uintptr_t)packet, .iov_len = length};
-    bool fits = wire_fits(&forwarder->udp.wire, length);
+    bool fits = wire_fits(&lane->udp.wire, length);
     enum drop_reason reason = PACKET_FORWARD;
-    int r = fits ? send_parts(forwarder, &part, 1, ecn_outer_tos(view->tos)) : -EMSGSIZE;
+    int r = fits ? send_parts(lane, &part, 1, ecn_outer_tos(view->tos)) : -EMSGSIZE;
 
     if (r == -EMSGSIZE)
-        reason = take_too_big(forwarder, queue, packet, view, length);
+        reason = take_too_big(lane, packet, view, length);
     else if (r < 0)
         reason = send_failure(r);
     if (reason != PACKET_FORWARD)
-        counter_drop(forwarder->counters, reason);
+        counter_drop(lane->counters, reason);
 }
 
 /* ---- many at once ------------------------------------------------------------------------------------------------ */
 
 /* The batch did not go out whole: each packet in it goes its own way, as if there had been no batch. */
-static void flush_singly(struct forwarder *forwarder, size_t queue)
+static void flush_singly(struct lane *lane)
 {
-    const struct udp_batch *batch = &forwarder->udp.batch;
+    const struct udp_batch *batch = &lane->udp.batch;
 
     for (size_t at = 0; at < batch->length; at += batch->segment) {
         size_t length = batch->length - at < batch->segment ? batch->length - at : batch->segment;
         struct packet_view view;
 
-        if (packet_parse(forwarder->config.kind, batch->bytes + at, length, &view) < 0)
+        if (packet_parse(lane->config->kind, batch->bytes + at, length, &view) < 0)
             view = (struct packet_view){.version = 0}; /* a frame that only its receiver understands */
-        send_single(forwarder, queue, batch->bytes + at, &view, length);
+        send_single(lane, batch->bytes + at, &view, length);
     }
 }
 
-void udp_flush(struct forwarder *forwarder, size_t queue)
+void udp_flush(struct lane *lane)
 {
-    struct udp *udp = &forwarder->udp;
+    struct udp *udp = &lane->udp;
     struct udp_batch *batch = &udp->batch;
     int r;
 
     if (batch->count > 0) {
         r = wire_send_batch(&udp->wire, batch->bytes, batch->length, batch->segment, batch->tos);
         if (r == 0)
-            counter_pair_add_many(&forwarder->counters->wire_out, batch->count, batch->length);
+            counter_pair_add_many(&lane->counters->wire_out, batch->count, batch->length);
         else if (r == -EOPNOTSUPP || r == -EMSGSIZE)
-            flush_singly(forwarder, queue);
+            flush_singly(lane);
         else
-            counter_raise(&forwarder->counters->drops[send_failure(r)], batch->count);
+            counter_raise(&lane->counters->drops[send_failure(r)], batch->count);
         batch->length = batch->count = 0;
         batch->closed = false;
     }
-    udp_take_news(forwarder);
+    udp_take_news(lane);
 }
 
 /* Whether a datagram can go with those in the batch; an empty one takes any. */
@@ -177,95 +175,94 @@ static void batch_note(struct udp_batch *batch, size_t count, size_t bytes, size
     batch->closed = batch->length < batch->count * batch->segment;
 }
 
-static void batch_add(struct forwarder *forwarder, size_t queue, const uint8_t *packet, size_t length, uint8_t tos)
+static void batch_add(struct lane *lane, const uint8_t *packet, size_t length, uint8_t tos)
 {
-    struct udp_batch *batch = &forwarder->udp.batch;
+    struct udp_batch *batch = &lane->udp.batch;
 
     if (!batch_takes(batch, length, tos))
-        udp_flush(forwarder, queue);
+        udp_flush(lane);
     memcpy(batch->bytes + batch->length, packet, length);
     batch_note(batch, 1, length, length, tos);
 }
 
-static void batch_add_split(struct forwarder *forwarder, size_t queue, struct split *split, uint8_t tos)
+static void batch_add_split(struct lane *lane, struct split *split, uint8_t tos)
 {
-    struct udp_batch *batch = &forwarder->udp.batch;
+    struct udp_batch *batch = &lane->udp.batch;
 
     for (;;) {
         size_t segment, bytes, count;
 
         if (!batch_takes(batch, split_next_length(split), tos) ||
             (batch->count > 0 && split_next_length(split) != batch->segment))
-            udp_flush(forwarder, queue);
+            udp_flush(lane);
         count = split_next(split, batch->bytes + batch->length, WIRE_BATCH_BYTES - batch->length,
                            WIRE_BATCH_SEGMENTS - batch->count, &segment, &bytes);
         if (count == 0)
             return;
-        counter_pair_add_many(&forwarder->counters->device_in, count, bytes);
+        counter_pair_add_many(&lane->counters->device_in, count, bytes);
         batch_note(batch, count, bytes, segment, tos);
     }
 }
 
 /* The path does not take what the device makes of it: the device finds out segment by segment. */
-static void send_split_singly(struct forwarder *forwarder, size_t queue, struct split *split)
+static void send_split_singly(struct lane *lane, struct split *split)
 {
-    uint8_t *bytes = forwarder->udp.segment.bytes;
+    uint8_t *bytes = lane->udp.segment.bytes;
     size_t segment, length;
 
-    udp_flush(forwarder, queue);
+    udp_flush(lane);
     while (split_next(split, bytes, PACKET_ROOM, 1, &segment, &length) == 1) {
         struct packet_view view;
 
-        counter_pair_add(&forwarder->counters->device_in, length);
-        if (packet_parse(forwarder->config.kind, bytes, length, &view) == 0)
-            send_single(forwarder, queue, bytes, &view, length);
+        counter_pair_add(&lane->counters->device_in, length);
+        if (packet_parse(lane->config->kind, bytes, length, &view) == 0)
+            send_single(lane, bytes, &view, length);
         else
-            counter_drop(forwarder->counters, DROP_MALFORMED);
+            counter_drop(lane->counters, DROP_MALFORMED);
     }
 }
 
 /* ---- what the device hands over ---------------------------------------------------------------------------------- */
 
-static void drop_whole(struct forwarder *forwarder, size_t length, enum drop_reason reason)
+static void drop_whole(struct lane *lane, size_t length, enum drop_reason reason)
 {
-    counter_pair_add(&forwarder->counters->device_in, length);
-    counter_drop(forwarder->counters, reason);
+    counter_pair_add(&lane->counters->device_in, length);
+    counter_drop(lane->counters, reason);
 }
 
-static void take_super_packet(struct forwarder *forwarder, size_t queue, const struct packet_view *view, size_t length)
+static void take_super_packet(struct lane *lane, const struct packet_view *view, size_t length)
 {
-    struct device_packet *packet = &forwarder->packet;
+    struct device_packet *packet = &lane->packet;
     struct split split;
 
     if (split_init(&split, &packet->header, packet->bytes, length, view) < 0)
-        drop_whole(forwarder, length, DROP_MALFORMED);
-    else if (wire_fits(&forwarder->udp.wire, split_next_length(&split)) &&
-             split_next_length(&split) <= WIRE_BATCH_BYTES)
-        batch_add_split(forwarder, queue, &split, ecn_outer_tos(view->tos));
+        drop_whole(lane, length, DROP_MALFORMED);
+    else if (wire_fits(&lane->udp.wire, split_next_length(&split)) && split_next_length(&split) <= WIRE_BATCH_BYTES)
+        batch_add_split(lane, &split, ecn_outer_tos(view->tos));
     else
-        send_split_singly(forwarder, queue, &split);
+        send_split_singly(lane, &split);
 }
 
-void udp_from_device(struct forwarder *forwarder, size_t queue, size_t length)
+void udp_from_device(struct lane *lane, size_t length)
 {
-    const struct endpoint *remote = &forwarder->config.worker.udp.remote;
-    struct device_packet *packet = &forwarder->packet;
+    const struct endpoint *remote = &lane->config->worker.udp.remote;
+    struct device_packet *packet = &lane->packet;
     struct packet_view view;
-    enum drop_reason reason = udp_inspect(forwarder->config.kind, packet->bytes, length, remote, &view);
+    enum drop_reason reason = udp_inspect(lane->config->kind, packet->bytes, length, remote, &view);
 
     if (reason != PACKET_FORWARD) {
-        drop_whole(forwarder, length, reason);
+        drop_whole(lane, length, reason);
     } else if (packet->header.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
-        take_super_packet(forwarder, queue, &view, length);
+        take_super_packet(lane, &view, length);
     } else if (split_finish_checksum(&packet->header, packet->bytes, length) < 0) {
-        drop_whole(forwarder, length, DROP_MALFORMED);
+        drop_whole(lane, length, DROP_MALFORMED);
     } else {
-        counter_pair_add(&forwarder->counters->device_in, length);
-        if (length <= WIRE_BATCH_BYTES && wire_fits(&forwarder->udp.wire, length)) {
-            batch_add(forwarder, queue, packet->bytes, length, ecn_outer_tos(view.tos));
+        counter_pair_add(&lane->counters->device_in, length);
+        if (length <= WIRE_BATCH_BYTES && wire_fits(&lane->udp.wire, length)) {
+            batch_add(lane, packet->bytes, length, ecn_outer_tos(view.tos));
         } else {
-            udp_flush(forwarder, queue);
-            send_single(forwarder, queue, packet->bytes, &view, length);
+            udp_flush(lane);
+            send_single(lane, packet->bytes, &view, length);
         }
     }
 }
