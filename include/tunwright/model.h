@@ -72,6 +72,8 @@ int endpoint_from_sockaddr(const struct sockaddr_storage *address, struct endpoi
 bool device_name_is_valid(const char *name);
 /* As above for POST, where the name may also end in "%d" (at most 15 characters with it). */
 bool device_name_pattern_is_valid(const char *name);
+/* Of a network interface that is not ours: 1 to 15 of A-Z a-z 0-9 _ . @ + -, and it begins with none of the last four. */
+bool interface_name_is_valid(const char *name);
 /* [A-Za-z0-9][A-Za-z0-9_.-]*, at most 127 characters: it becomes a file name. */
 bool netns_name_is_valid(const char *name);
 
@@ -82,6 +84,7 @@ enum device_kind { DEVICE_TUN, DEVICE_TAP, DEVICE_KIND_N };
 enum route_type { ROUTE_UNICAST, ROUTE_BLACKHOLE, ROUTE_UNREACHABLE, ROUTE_PROHIBIT, ROUTE_TYPE_N };
 enum worker_type { WORKER_NONE, WORKER_MONITOR, WORKER_ECHO, WORKER_UDP, WORKER_TYPE_N };
 enum drift_policy { DRIFT_REPAIR, DRIFT_REPORT, DRIFT_POLICY_N };
+enum udp_header { UDP_HEADER_NONE, UDP_HEADER_GUE, UDP_HEADER_N };
 
 const char *device_kind_name(enum device_kind kind);
 int device_kind_parse(const char *text, enum device_kind *ret_kind);
@@ -91,6 +94,8 @@ const char *worker_type_name(enum worker_type type); /* WORKER_NONE has none: "n
 int worker_type_parse(const char *text, enum worker_type *ret_type);
 const char *drift_policy_name(enum drift_policy policy);
 int drift_policy_parse(const char *text, enum drift_policy *ret_policy);
+const char *udp_header_name(enum udp_header header); /* "none", "gue" */
+int udp_header_parse(const char *text, enum udp_header *ret_header);
 
 struct route {
     struct ip_prefix to; /* without host bits */
@@ -107,14 +112,30 @@ bool route_equal(const struct route *a, const struct route *b);
 /* A route that is not unicast belongs to no device in the kernel (IPv6 shows it on lo). */
 bool route_is_unattached(const struct route *route);
 
+/* What the udp worker may use where the kernel has it; all are true by default. */
+struct udp_offload {
+    bool tso;         /* the device hands over TCP super-packets and unfinished checksums */
+    bool uso;         /* and UDP ones; only with tso */
+    bool merge;       /* super-packets are written to the device */
+    bool udp_segment; /* many datagrams in one send */
+    bool udp_gro;     /* and in one receive */
+    bool checksum;    /* with the GUE header: inner checksums are left to the far end */
+};
+
 struct worker_config {
     enum worker_type type;
     union {
         struct {
             uint32_t log_rate; /* lines a second, 0 to 1000, default 10 */
         } monitor;
+        /* A device with several queues has as many ports, one after the other: queue i goes from local's port + i to
+         * remote's port + i. */
         struct {
-            struct endpoint local, remote; /* the same family; remote neither any nor multicast */
+            struct endpoint local, remote;    /* the same family; remote neither any nor multicast */
+            enum udp_header header;           /* default none: the bare packet */
+            uint32_t mark;                    /* SO_MARK; 0: none */
+            char interface[DEVICE_NAME_SIZE]; /* SO_BINDTODEVICE; "": none */
+            struct udp_offload offload;
         } udp;
     };
 };
@@ -160,8 +181,8 @@ void device_done(struct device **device); /* for CLEANUP */
 struct device *device_copy(const struct device *device);
 bool device_equal(const struct device *a, const struct device *b);
 
-/* What fits into 1500 bytes of wire: 1500 without a worker that wraps, else less the outer IP, UDP and, on tap, the
- * inner Ethernet header. */
+/* What fits into 1500 bytes of wire: 1500 without a worker that wraps, else less the outer IP, UDP, GUE and, on tap,
+ * the inner Ethernet header. */
 uint32_t device_default_mtu(enum device_kind kind, const struct worker_config *worker);
 
 /* MAC that a tap without one of its own gets: locally administered, unicast, from the uuid's last bytes. */

@@ -112,6 +112,12 @@ void route_normalise(struct route *route)
         route->metric = ROUTE_METRIC_IPV6;
 }
 
+static bool udp_offload_equal(const struct udp_offload *a, const struct udp_offload *b)
+{
+    return a->tso == b->tso && a->uso == b->uso && a->merge == b->merge && a->udp_segment == b->udp_segment &&
+           a->udp_gro == b->udp_gro && a->checksum == b->checksum;
+}
+
 bool worker_config_equal(const struct worker_config *a, const struct worker_config *b)
 {
     if (a->type != b->type)
@@ -120,7 +126,9 @@ bool worker_config_equal(const struct worker_config *a, const struct worker_conf
     case WORKER_MONITOR:
         return a->monitor.log_rate == b->monitor.log_rate;
     case WORKER_UDP:
-        return endpoint_equal(&a->udp.local, &b->udp.local) && endpoint_equal(&a->udp.remote, &b->udp.remote);
+        return endpoint_equal(&a->udp.local, &b->udp.local) && endpoint_equal(&a->udp.remote, &b->udp.remote) &&
+               a->udp.header == b->udp.header && a->udp.mark == b->udp.mark &&
+               strcmp(a->udp.interface, b->udp.interface) == 0 && udp_offload_equal(&a->udp.offload, &b->udp.offload);
     case WORKER_NONE:
     case WORKER_ECHO:
     case WORKER_TYPE_N:
@@ -174,11 +182,20 @@ bool device_equal(const struct device *a, const struct device *b)
 
 uint32_t device_default_mtu(enum device_kind kind, const struct worker_config *worker)
 {
-    enum { WIRE_MTU = 1500, IPV4_HEADER = 20, IPV6_HEADER = 40, UDP_HEADER = 8, ETHERNET_HEADER = 14 };
+    enum {
+        WIRE_MTU = 1500,
+        IPV4_HEADER = 20,
+        IPV6_HEADER = 40,
+        UDP_HEADER = 8,
+        GUE_HEADER = 12, /* 4, the private flags, and the field of the remote checksum offload */
+        ETHERNET_HEADER = 14,
+    };
 
     if (worker->type != WORKER_UDP)
         return WIRE_MTU;
     uint32_t outer = UDP_HEADER + (worker->udp.remote.addr.family == AF_INET6 ? IPV6_HEADER : IPV4_HEADER);
+    if (worker->udp.header == UDP_HEADER_GUE)
+        outer += GUE_HEADER;
     return WIRE_MTU - outer - (kind == DEVICE_TAP ? ETHERNET_HEADER : 0);
 }
 

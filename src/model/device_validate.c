@@ -152,6 +152,19 @@ static int worker_udp_validate(const struct worker_config *worker, const struct 
     return result;
 }
 
+/* The last port of a worker with so many queues. */
+static int worker_ports_validate(const struct endpoint *endpoint, const char *member, uint32_t queues,
+                                 const struct fault_path *path, struct err_list *errors)
+{
+    char text[ENDPOINT_TEXT_SIZE];
+
+    if (endpoint->addr.family == 0 || queues == 0 || endpoint->port + queues - 1 <= UINT16_MAX)
+        return 0;
+    return fault_add(errors, path, member, ERR_OUT_OF_RANGE,
+                     "%s: %u queues take as many ports from there on, and the last there is is 65535",
+                     endpoint_print(endpoint, text), (unsigned)queues);
+}
+
 int worker_validate(const struct worker_config *worker, const struct fault_path *path, struct err_list *errors)
 {
     return worker->type == WORKER_UDP ? worker_udp_validate(worker, path, errors) : 0;
@@ -293,6 +306,36 @@ static int device_routes_validate(const struct device *device, const struct faul
     return result;
 }
 
+/* The udp worker with the device around it. */
+static int device_udp_validate(const struct device *device, const struct fault_path *path, struct err_list *errors)
+{
+    struct fault_path worker = {.parent = path, .name = "worker"};
+    const struct endpoint *local = &device->worker.udp.local, *remote = &device->worker.udp.remote;
+    const char *interface = device->worker.udp.interface;
+    char text[ENDPOINT_TEXT_SIZE];
+    int result = 0;
+
+    if (worker_ports_validate(local, "local", device->queues, &worker, errors) < 0)
+        result = -EINVAL;
+    if (worker_ports_validate(remote, "remote", device->queues, &worker, errors) < 0)
+        result = -EINVAL;
+    int apart = abs(local->port - remote->port);
+    if (apart != 0 && (uint32_t)apart < device->queues && ip_addr_equal(&local->addr, &remote->addr)) {
+        result = fault_add(errors, &worker, "remote", ERR_INCOMPATIBLE,
+                           "%s: with %u queues some of its ports are those of \"local\" too",
+                           endpoint_print(remote, text), (unsigned)device->queues);
+    }
+    if (device->worker.udp.header == UDP_HEADER_GUE && device->kind == DEVICE_TAP) {
+        result = fault_add(errors, &worker, "header", ERR_INCOMPATIBLE,
+                           "the header gue is for IP packets: a tap device carries Ethernet frames");
+    }
+    if (interface[0] != '\0' && device->netns[0] == '\0' && strcmp(interface, device->name) == 0) {
+        result = fault_add(errors, &worker, "interface", ERR_INCOMPATIBLE,
+                           "%s is the device itself: its packets would go round for ever", interface);
+    }
+    return result;
+}
+
 int device_validate_between(const struct device *device, const struct fault_path *path, struct err_list *errors)
 {
     int result = 0;
@@ -300,6 +343,8 @@ int device_validate_between(const struct device *device, const struct fault_path
     if (device->kind != DEVICE_KIND_N && device_kind_validate(device, path, errors) < 0)
         result = -EINVAL;
     if (device_master_validate(device, path, errors) < 0)
+        result = -EINVAL;
+    if (device->worker.type == WORKER_UDP && device_udp_validate(device, path, errors) < 0)
         result = -EINVAL;
     if (device_ipv6_validate(device, path, errors) < 0)
         result = -EINVAL;

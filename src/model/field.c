@@ -166,7 +166,8 @@ static cJSON *u32_encode(const struct field *field, const void *object)
 const struct field_type field_u32 = {u32_decode, u32_encode};
 
 _Static_assert(sizeof(enum device_kind) == sizeof(unsigned) && sizeof(enum route_type) == sizeof(unsigned) &&
-                   sizeof(enum worker_type) == sizeof(unsigned) && sizeof(enum drift_policy) == sizeof(unsigned),
+                   sizeof(enum worker_type) == sizeof(unsigned) && sizeof(enum drift_policy) == sizeof(unsigned) &&
+                   sizeof(enum udp_header) == sizeof(unsigned),
                "word_decode writes enums as unsigned");
 
 static int word_decode(const struct field *field, const cJSON *value, const struct fault_path *path, void *object,
@@ -214,6 +215,19 @@ static cJSON *name_encode(const struct field *field, const void *object)
 }
 
 const struct field_type field_name = {name_decode, name_encode};
+
+static int object_decode(const struct field *field, const cJSON *value, const struct fault_path *path, void *object,
+                         struct err_list *errors)
+{
+    return fields_decode(field->rules, value, path, field_at(field, object), errors);
+}
+
+static cJSON *object_encode(const struct field *field, const void *object)
+{
+    return fields_encode(field->rules, field_from(field, object));
+}
+
+const struct field_type field_object = {object_decode, object_encode};
 
 /* ---- addresses --------------------------------------------------------------------------------------------------- */
 

@@ -76,6 +76,9 @@ extern const struct field_type field_ip_addr; /* family 0 is written as null */
 extern const struct field_type field_ip_prefix;
 extern const struct field_type field_endpoint;
 
+/* A struct inside the struct: an object of its own; rules: its field_table, whose offsets begin at the inner struct. */
+extern const struct field_type field_object;
+
 /* One prefix, as in a list of addresses. */
 int ip_prefix_decode(const cJSON *value, const struct fault_path *path, struct ip_prefix *ret_prefix,
                      struct err_list *errors);

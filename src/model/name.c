@@ -56,6 +56,14 @@ bool device_name_pattern_is_valid(const char *name)
     return name_text_is_valid(name, length - 2) && !name_is_all_digits(name, length - 2);
 }
 
+bool interface_name_is_valid(const char *name)
+{
+    static const char characters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.@+-";
+    size_t length = strnlen(name, DEVICE_NAME_SIZE);
+
+    return length > 0 && length < DEVICE_NAME_SIZE && strspn(name, characters) == length && !strchr(".@+-", name[0]);
+}
+
 bool netns_name_is_valid(const char *name)
 {
     size_t length = strnlen(name, NETNS_NAME_SIZE);

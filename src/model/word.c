@@ -21,6 +21,7 @@ static const char *const worker_types[] = {
     [WORKER_UDP] = "udp",
 };
 static const char *const drift_policies[] = {[DRIFT_REPAIR] = "repair", [DRIFT_REPORT] = "report"};
+static const char *const udp_headers[] = {[UDP_HEADER_NONE] = "none", [UDP_HEADER_GUE] = "gue"};
 static const char *const roles[] = {
     [ROLE_NOBODY] = "nobody",
     [ROLE_READER] = "reader",
@@ -33,6 +34,7 @@ _Static_assert(ARRAY_SIZE(device_kinds) == DEVICE_KIND_N, "a word for each kind"
 _Static_assert(ARRAY_SIZE(route_types) == ROUTE_TYPE_N, "a word for each type");
 _Static_assert(ARRAY_SIZE(worker_types) == WORKER_TYPE_N, "a word for each type");
 _Static_assert(ARRAY_SIZE(drift_policies) == DRIFT_POLICY_N, "a word for each policy");
+_Static_assert(ARRAY_SIZE(udp_headers) == UDP_HEADER_N, "a word for each header");
 _Static_assert(ARRAY_SIZE(roles) == ROLE_N, "a word for each role");
 _Static_assert(ARRAY_SIZE(token_kinds) == TOKEN_KIND_N, "a word for each kind");
 
@@ -40,6 +42,7 @@ const struct word_list device_kind_words = {device_kinds, ARRAY_SIZE(device_kind
 const struct word_list route_type_words = {route_types, ARRAY_SIZE(route_types), 0};
 const struct word_list worker_type_words = {worker_types, ARRAY_SIZE(worker_types), WORKER_MONITOR};
 const struct word_list drift_policy_words = {drift_policies, ARRAY_SIZE(drift_policies), 0};
+const struct word_list udp_header_words = {udp_headers, ARRAY_SIZE(udp_headers), 0};
 const struct word_list role_words = {roles, ARRAY_SIZE(roles), ROLE_READER};
 const struct word_list token_kind_words = {token_kinds, ARRAY_SIZE(token_kinds), 0};
 
@@ -123,6 +126,20 @@ int drift_policy_parse(const char *text, enum drift_policy *ret_policy)
     int result = word_parse(&drift_policy_words, text, &value);
     if (result == 0)
         *ret_policy = (enum drift_policy)value;
+    return result;
+}
+
+const char *udp_header_name(enum udp_header header)
+{
+    return word_name(&udp_header_words, (unsigned)header);
+}
+
+int udp_header_parse(const char *text, enum udp_header *ret_header)
+{
+    unsigned value;
+    int result = word_parse(&udp_header_words, text, &value);
+    if (result == 0)
+        *ret_header = (enum udp_header)value;
     return result;
 }
 

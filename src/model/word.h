@@ -13,8 +13,8 @@ struct word_list {
     size_t first; /* values below it have a word, but no document may say it */
 };
 
-extern const struct word_list device_kind_words, route_type_words, worker_type_words, drift_policy_words, role_words,
-    token_kind_words;
+extern const struct word_list device_kind_words, route_type_words, worker_type_words, drift_policy_words,
+    udp_header_words, role_words, token_kind_words;
 
 /* "unknown" for a value that is none. */
 const char *word_name(const struct word_list *list, unsigned value);

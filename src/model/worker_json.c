@@ -7,6 +7,7 @@
 
 #define MONITOR_LOG_RATE 10
 
+static const struct udp_offload udp_offload_all = {true, true, true, true, true, true};
 static const struct field_range monitor_log_rate = {0, MONITOR_LOG_RATE_MAX};
 
 /* Each type has a table, and `type` is a field of each: it selects the table. */
@@ -21,10 +22,26 @@ static const struct field monitor_fields[] = {
     {"log_rate", &field_u32, WORKER(monitor.log_rate), 0, &monitor_log_rate},
 };
 static const struct field echo_fields[] = {WORKER_TYPE_ROW};
+#define OFFLOAD(member)                                                                                                \
+    {                                                                                                                  \
+#member, &field_bool, offsetof(struct udp_offload, member), 0, NULL                                            \
+    }
+static const struct field udp_offload_fields[] = {
+    OFFLOAD(tso), OFFLOAD(uso), OFFLOAD(merge), OFFLOAD(udp_segment), OFFLOAD(udp_gro), OFFLOAD(checksum),
+};
+static const struct field_table udp_offload_table = WORKER_TABLE(udp_offload_fields);
+static const struct field_range udp_mark = {1, UINT32_MAX};
+static const struct field_text_rules udp_interface_rules = {
+    DEVICE_NAME_SIZE, interface_name_is_valid,
+    "an interface's name: 1 to 15 of A-Z a-z 0-9 _ . @ + - that begin with a letter, a digit or _"};
 static const struct field udp_fields[] = {
     WORKER_TYPE_ROW,
     {"local", &field_endpoint, WORKER(udp.local), FIELD_REQUIRED, NULL},
     {"remote", &field_endpoint, WORKER(udp.remote), FIELD_REQUIRED, NULL},
+    {"header", &field_word, WORKER(udp.header), 0, &udp_header_words},
+    {"mark", &field_u32, WORKER(udp.mark), FIELD_NULLABLE, &udp_mark},
+    {"interface", &field_name, WORKER(udp.interface), FIELD_NULLABLE, &udp_interface_rules},
+    {"offload", &field_object, WORKER(udp.offload), 0, &udp_offload_table},
 };
 
 static const struct field_table worker_tables[] = {
@@ -54,6 +71,8 @@ int worker_config_decode(const cJSON *json, const struct fault_path *path, struc
     *ret_worker = worker;
     if (type == WORKER_MONITOR)
         worker.monitor.log_rate = MONITOR_LOG_RATE;
+    if (type == WORKER_UDP)
+        worker.udp.offload = udp_offload_all;
     int result = fields_decode(&worker_tables[type], json, path, &worker, errors);
     if (result == -ENOMEM)
         return result;

@@ -4,6 +4,7 @@
 import pytest
 
 TUN0 = "/v1/devices/tun0"
+UDP_FIELDS = ("local", "remote", "header", "mark", "interface", "offload")
 
 
 def test_a_refused_configuration_names_the_device(host):
@@ -28,9 +29,9 @@ def test_fields_that_a_patched_worker_leaves_behind_are_explained(host):
     problem = host.api("PATCH", TUN0, {"worker": {"type": "monitor", "nonsense": 1}}).problem(400, "validation_failed", "/worker/local",
                                                                                         "unknown_field")
     said = {error["pointer"]: error["detail"] for error in problem["errors"]}
-    assert set(said) == {"/worker/local", "/worker/remote", "/worker/nonsense"}
+    assert set(said) == {f"/worker/{field}" for field in (*UDP_FIELDS, "nonsense")}
     assert all(("null in the patch takes it away" in said[pointer]) == (pointer != "/worker/nonsense") for pointer in said)
-    patched = host.api("PATCH", TUN0, {"worker": {"type": "monitor", "local": None, "remote": None}}).expect(200)
+    patched = host.api("PATCH", TUN0, {"worker": {"type": "monitor", **{field: None for field in UDP_FIELDS}}}).expect(200)
     assert patched.json["worker"] == {"type": "monitor", "log_rate": 10}
 
 

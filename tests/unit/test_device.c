@@ -88,6 +88,7 @@ static void words(void **state)
     enum route_type type = ROUTE_UNICAST;
     enum worker_type worker = WORKER_NONE;
     enum drift_policy drift = DRIFT_REPAIR;
+    enum udp_header header = UDP_HEADER_NONE;
     (void)state;
     for (enum device_kind i = 0; i < DEVICE_KIND_N; i++)
         assert_true(device_kind_parse(device_kind_name(i), &kind) == 0 && kind == i);
@@ -102,6 +103,10 @@ static void words(void **state)
     assert_string_equal(worker_type_name(WORKER_NONE), "none");
     assert_string_equal(worker_type_name(WORKER_UDP), "udp");
     assert_string_equal(drift_policy_name(DRIFT_REPORT), "report");
+    for (enum udp_header i = 0; i < UDP_HEADER_N; i++)
+        assert_true(udp_header_parse(udp_header_name(i), &header) == 0 && header == i);
+    assert_string_equal(udp_header_name(UDP_HEADER_GUE), "gue");
+    assert_int_equal(udp_header_parse("fou", &header), -EINVAL);
     assert_string_equal(device_kind_name(DEVICE_KIND_N), "unknown");
     assert_int_equal(device_kind_parse("TUN", &kind), -EINVAL);
     assert_int_equal(device_kind_parse("", &kind), -EINVAL);
@@ -334,6 +339,10 @@ static void default_mtus(void **state)
         {TAP ",\"worker\":{\"type\":\"udp\",\"local\":\"10.0.0.1:1\",\"remote\":\"10.0.0.2:1\"}}", 1458},
         {TAP ",\"mtu\":null,\"worker\":{\"type\":\"udp\",\"local\":\"[::]:1\",\"remote\":\"[fd00::2]:1\"}}", 1438},
         {TUN ",\"mtu\":1500,\"worker\":{\"type\":\"udp\",\"local\":\"10.0.0.1:1\",\"remote\":\"10.0.0.2:1\"}}", 1500},
+        {TUN ",\"worker\":{\"type\":\"udp\",\"local\":\"10.0.0.1:1\",\"remote\":\"10.0.0.2:1\",\"header\":\"gue\"}}",
+         1460},
+        {TUN ",\"worker\":{\"type\":\"udp\",\"local\":\"[::]:1\",\"remote\":\"[fd00::2]:1\",\"header\":\"gue\"}}",
+         1440},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

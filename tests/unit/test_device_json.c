@@ -33,6 +33,12 @@ static void defaults(void **state)
     assert_int_equal(device->worker.type, WORKER_NONE);
 }
 
+/* An udp worker that is not closed yet, and what a document says of one where nothing else was said. */
+#define UDP ",\"worker\":{\"type\":\"udp\",\"local\":\"10.0.0.1:1\",\"remote\":\"10.0.0.2:1\""
+#define UDP_REST                                                                                                       \
+    "\"header\":\"none\",\"mark\":null,\"interface\":null,\"offload\":{\"tso\":true,\"uso\":true,\"merge\":true,"      \
+    "\"udp_segment\":true,\"udp_gro\":true,\"checksum\":true}"
+
 /* What is said in a document, and how the normalised one says it. */
 static void normalised(void **state)
 {
@@ -77,9 +83,27 @@ static void normalised(void **state)
         {TUN ",\"worker\":{\"type\":\"monitor\",\"log_rate\":1000}}", "\"log_rate\":1000}"},
         {TUN ",\"worker\":{\"type\":\"echo\"}}", "\"worker\":{\"type\":\"echo\"}"},
         {TUN ",\"worker\":{\"type\":\"udp\",\"remote\":\"10.33.0.1:5000\",\"local\":\"10.32.0.11:5000\"}}",
-         "\"worker\":{\"type\":\"udp\",\"local\":\"10.32.0.11:5000\",\"remote\":\"10.33.0.1:5000\"}"},
+         "\"worker\":{\"type\":\"udp\",\"local\":\"10.32.0.11:5000\",\"remote\":\"10.33.0.1:5000\"," UDP_REST "}"},
         {TUN ",\"worker\":{\"type\":\"udp\",\"local\":\"[::]:1\",\"remote\":\"[2001:db8::1]:65535\"}}",
-         "\"worker\":{\"type\":\"udp\",\"local\":\"[::]:1\",\"remote\":\"[2001:db8::1]:65535\"}"},
+         "\"worker\":{\"type\":\"udp\",\"local\":\"[::]:1\",\"remote\":\"[2001:db8::1]:65535\"," UDP_REST "}"},
+        {TUN UDP ",\"header\":\"none\",\"mark\":null,\"interface\":null,\"offload\":{}}}", UDP_REST},
+        {TUN UDP ",\"header\":\"gue\"}}", "\"header\":\"gue\","},
+        {TUN UDP ",\"mark\":1}}", "\"mark\":1,"},
+        {TUN UDP ",\"mark\":4294967295}}", "\"mark\":4294967295,"},
+        {TUN UDP ",\"interface\":\"eth0.100@x\"}}", "\"interface\":\"eth0.100@x\","},
+        {TUN UDP ",\"interface\":\"123456789012345\"}}", "\"interface\":\"123456789012345\","},
+        {TUN UDP ",\"interface\":\"lo\"}}", "\"interface\":\"lo\","},
+        {TUN UDP ",\"offload\":{\"uso\":false}}}", "\"offload\":{\"tso\":true,\"uso\":false,\"merge\":true,"},
+        {TUN UDP ",\"offload\":{\"checksum\":false,\"tso\":false,\"udp_segment\":false,\"merge\":false,"
+                 "\"udp_gro\":false}}}",
+         "\"offload\":{\"tso\":false,\"uso\":true,\"merge\":false,\"udp_segment\":false,\"udp_gro\":false,"
+         "\"checksum\":false}}"},
+        {TUN ",\"netns\":\"blue\"" UDP ",\"interface\":\"tun0\"}}", "\"interface\":\"tun0\","},
+        {TUN ",\"queues\":16,\"worker\":{\"type\":\"udp\",\"local\":\"10.0.0.1:65520\",\"remote\":\"10.0.0.2:"
+             "65520\"}}",
+         "\"local\":\"10.0.0.1:65520\""},
+        {TUN ",\"queues\":4,\"worker\":{\"type\":\"udp\",\"local\":\"10.0.0.1:5\",\"remote\":\"10.0.0.1:1\"}}",
+         "\"remote\":\"10.0.0.1:1\""},
         {TUN ",\"worker\":{\"type\":\"udp\",\"local\":\"127.0.0.1:1\",\"remote\":\"127.0.0.1:2\"}}", "127.0.0.1:2"},
         {TUN ",\"drift\":\"report\"}", "\"drift\":\"report\""},
         {TUN ",\"status\":{\"state\":\"ready\",\"x\":[1]}}", "\"name\":\"tun0\""},
@@ -307,6 +331,32 @@ static void faults(void **state)
          "incompatible /worker/remote"},
         {TUN ",\"worker\":{\"type\":\"udp\",\"local\":\"10.0.0.1:1\",\"remote\":\"10.0.0.1:1\"}}",
          "incompatible /worker/remote"},
+        {TUN UDP ",\"header\":null}}", "wrong_type /worker/header"},
+        {TUN UDP ",\"header\":\"GUE\"}}", "invalid_value /worker/header"},
+        {TAP UDP ",\"header\":\"gue\"}}", "incompatible /worker/header"},
+        {TUN UDP ",\"mark\":0}}", "out_of_range /worker/mark"},
+        {TUN UDP ",\"mark\":4294967296}}", "out_of_range /worker/mark"},
+        {TUN UDP ",\"mark\":1.5}}", "wrong_type /worker/mark"},
+        {TUN UDP ",\"mark\":\"0x1\"}}", "wrong_type /worker/mark"},
+        {TUN UDP ",\"interface\":\"\"}}", "invalid_name /worker/interface"},
+        {TUN UDP ",\"interface\":\"1234567890123456\"}}", "invalid_name /worker/interface"},
+        {TUN UDP ",\"interface\":\"..\"}}", "invalid_name /worker/interface"},
+        {TUN UDP ",\"interface\":\"-x\"}}", "invalid_name /worker/interface"},
+        {TUN UDP ",\"interface\":\"a/b\"}}", "invalid_name /worker/interface"},
+        {TUN UDP ",\"interface\":\"a b\"}}", "invalid_name /worker/interface"},
+        {TUN UDP ",\"interface\":7}}", "wrong_type /worker/interface"},
+        {TUN UDP ",\"interface\":\"tun0\"}}", "incompatible /worker/interface"},
+        {TUN UDP ",\"offload\":null}}", "wrong_type /worker/offload"},
+        {TUN UDP ",\"offload\":true}}", "wrong_type /worker/offload"},
+        {TUN UDP ",\"offload\":{\"tso\":1,\"lro\":true,\"merge\":null}}}",
+         "wrong_type /worker/offload/tso; unknown_field /worker/offload/lro; wrong_type /worker/offload/merge"},
+        {TUN ",\"queues\":2,\"worker\":{\"type\":\"udp\",\"local\":\"10.0.0.1:65535\",\"remote\":\"10.0.0.2:"
+             "65535\"}}",
+         "out_of_range /worker/local; out_of_range /worker/remote"},
+        {TUN ",\"queues\":16,\"worker\":{\"type\":\"udp\",\"local\":\"[::]:1\",\"remote\":\"[fd00::1]:65521\"}}",
+         "out_of_range /worker/remote"},
+        {TUN ",\"queues\":4,\"worker\":{\"type\":\"udp\",\"local\":\"10.0.0.1:4\",\"remote\":\"10.0.0.1:1\"}}",
+         "incompatible /worker/remote"},
         /* an unknown kind leaves the rules that hang on it alone, and no others */
         {"{\"name\":\"x\",\"kind\":\"veth\",\"mac\":\"02:00:00:00:00:01\",\"master\":\"br0\",\"mtu\":65535,"
          "\"addresses\":[\"10.0.0.1/8\",\"10.0.0.1/8\"]}",
@@ -494,6 +544,8 @@ static void routes_alone(void **state)
                                  "\"source\":null}");
 }
 
+#define UDP_WORKER "{\"type\":\"udp\",\"local\":\"10.0.0.1:1\",\"remote\":\"10.0.0.2:1\""
+
 static void workers_alone(void **state)
 {
     static const char *const texts[] = {
@@ -503,6 +555,17 @@ static void workers_alone(void **state)
         "{\"type\":\"udp\",\"local\":\"10.0.0.1:1\",\"remote\":\"10.0.0.2:1\"}",
         "{\"type\":\"udp\",\"local\":\"10.0.0.3:1\",\"remote\":\"10.0.0.2:1\"}",
         "{\"type\":\"udp\",\"local\":\"10.0.0.1:1\",\"remote\":\"10.0.0.2:2\"}",
+        UDP_WORKER ",\"header\":\"gue\"}",
+        UDP_WORKER ",\"mark\":1}",
+        UDP_WORKER ",\"mark\":2}",
+        UDP_WORKER ",\"interface\":\"eth0\"}",
+        UDP_WORKER ",\"interface\":\"eth1\"}",
+        UDP_WORKER ",\"offload\":{\"tso\":false}}",
+        UDP_WORKER ",\"offload\":{\"uso\":false}}",
+        UDP_WORKER ",\"offload\":{\"merge\":false}}",
+        UDP_WORKER ",\"offload\":{\"udp_segment\":false}}",
+        UDP_WORKER ",\"offload\":{\"udp_gro\":false}}",
+        UDP_WORKER ",\"offload\":{\"checksum\":false}}",
     };
     struct worker_config workers[ARRAY_SIZE(texts)], none = {.type = WORKER_NONE};
     struct err_list errors = {0};

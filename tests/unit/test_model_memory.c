@@ -47,7 +47,8 @@ static int attempt_patch(void)
 {
     static const char patch[] =
         "{\"labels\":{\"a\":null,\"c\":\"3\",\"d\":\"4\"},\"mtu\":1400,\"worker\":{\"type\":\"echo\","
-        "\"local\":null,\"remote\":null},\"routes\":[]}";
+        "\"local\":null,\"remote\":null,\"header\":null,\"mark\":null,\"interface\":null,\"offload\":null},\"routes\":["
+        "]}";
     struct err_list errors = {0};
     struct device *patched = NULL;
     int result = device_patch(current, patch, sizeof(patch) - 1, &patched, &errors);

@@ -265,6 +265,44 @@ static void test_device_patch(void **state)
     patch_refused("{\"nome\":1}", "unknown_field /nome");
 }
 
+#define UDP ",\"worker\":{\"type\":\"udp\",\"local\":\"1.2.3.4:5\",\"remote\":\"1.2.3.5:6\""
+
+/* What a patch says of one offload leaves the others as they are; null is the default again, of one or of all. */
+static void test_worker_patch(void **state)
+{
+    static const struct {
+        const char *current, *patch, *expected;
+    } cases[] = {
+        {TUN UDP "}}", "{\"worker\":{\"offload\":{\"uso\":false}}}", TUN UDP ",\"offload\":{\"uso\":false}}}"},
+        {TUN UDP ",\"offload\":{\"tso\":false}}}", "{\"worker\":{\"offload\":{\"uso\":false}}}",
+         TUN UDP ",\"offload\":{\"tso\":false,\"uso\":false}}}"},
+        {TUN UDP ",\"offload\":{\"tso\":false,\"merge\":false}}}", "{\"worker\":{\"offload\":{\"tso\":null}}}",
+         TUN UDP ",\"offload\":{\"merge\":false}}}"},
+        {TUN UDP ",\"offload\":{\"tso\":false,\"merge\":false}}}", "{\"worker\":{\"offload\":null}}", TUN UDP "}}"},
+        {TUN UDP "}}", "{\"worker\":{\"mark\":7,\"interface\":\"eth0\"}}",
+         TUN UDP ",\"mark\":7,\"interface\":\"eth0\"}}"},
+        {TUN UDP ",\"mark\":7,\"interface\":\"eth0\"}}", "{\"worker\":{\"mark\":null,\"interface\":null}}",
+         TUN UDP "}}"},
+        {TUN UDP "}}", "{\"worker\":{\"header\":\"gue\"},\"mtu\":null}",
+         TUN ",\"mtu\":1460" UDP ",\"header\":\"gue\"}}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct device *current = device_of(cases[i].current), *expected = device_of(cases[i].expected);
+        struct device *patched = NULL;
+        struct err_list errors = {0};
+
+        assert_int_equal(device_patch(current, cases[i].patch, strlen(cases[i].patch), &patched, &errors), 0);
+        if (!device_equal(patched, expected))
+            fail_msg("%s with %s is not %s", cases[i].current, cases[i].patch, cases[i].expected);
+        device_free(patched);
+        device_free(expected);
+        device_free(current);
+    }
+    patch_refused("{\"worker\":{\"offload\":{\"lro\":true}}}", "unknown_field /worker/offload/lro");
+}
+
 static void test_device_patch_syntax(void **state)
 {
     (void)state;
@@ -274,7 +312,9 @@ static void test_device_patch_syntax(void **state)
     patch_refused("[]", "wrong_type ");
     patch_refused("null", "wrong_type ");
     /* a worker of another type has other fields: those of before have to be said to go */
-    patch_refused("{\"worker\":{\"type\":\"echo\"}}", "unknown_field /worker/local; unknown_field /worker/remote");
+    patch_refused("{\"worker\":{\"type\":\"echo\"}}",
+                  "unknown_field /worker/local; unknown_field /worker/remote; unknown_field /worker/header; "
+                  "unknown_field /worker/mark; unknown_field /worker/interface; unknown_field /worker/offload");
 }
 
 /* Tens of thousands of members take no longer than their text. */
@@ -300,13 +340,10 @@ static void test_large_patch(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rfc_examples),
-        cmocka_unit_test(test_made_patches_lead_there),
-        cmocka_unit_test(test_differences_of_devices),
-        cmocka_unit_test(test_difference_forms),
-        cmocka_unit_test(test_device_patch),
-        cmocka_unit_test(test_device_patch_syntax),
-        cmocka_unit_test(test_large_patch),
+        cmocka_unit_test(test_rfc_examples),           cmocka_unit_test(test_made_patches_lead_there),
+        cmocka_unit_test(test_differences_of_devices), cmocka_unit_test(test_difference_forms),
+        cmocka_unit_test(test_device_patch),           cmocka_unit_test(test_worker_patch),
+        cmocka_unit_test(test_device_patch_syntax),    cmocka_unit_test(test_large_patch),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,8 +34,11 @@ static void udp_spec(void **state)
     assert_int_equal(spec.socket_count, 1);
     assert_int_equal(spec.sockets[0].type, SOCK_DGRAM);
     assert_string_equal(endpoint_print(&spec.sockets[0].local, text), "10.32.0.11:5000");
-    assert_string_equal(spec.config, "{\"device\":{\"name\":\"tun0\",\"kind\":\"tun\"},\"worker\":{\"type\":\"udp\","
-                                     "\"local\":\"10.32.0.11:5000\",\"remote\":\"10.33.0.1:5000\"}}");
+    assert_string_equal(spec.config,
+                        "{\"device\":{\"name\":\"tun0\",\"kind\":\"tun\"},\"worker\":{\"type\":\"udp\","
+                        "\"local\":\"10.32.0.11:5000\",\"remote\":\"10.33.0.1:5000\",\"header\":\"none\","
+                        "\"mark\":null,\"interface\":null,\"offload\":{\"tso\":true,\"uso\":true,\"merge\":true,"
+                        "\"udp_segment\":true,\"udp_gro\":true,\"checksum\":true}}}");
     assert_int_equal(spec.config_length, strlen(spec.config));
     assert_int_equal(json_check(spec.config, spec.config_length, NULL), 0);
 }
