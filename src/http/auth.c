@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -62,6 +63,37 @@ bool auth_bearer(const struct head_field *authorization, const char **ret_token,
     *ret_token = at;
     *ret_length = (size_t)(end - at);
     return true;
+}
+
+void auth_cookie_name(const char *host, char ret_name[static AUTH_COOKIE_NAME_SIZE])
+{
+    const char *colon = host ? strrchr(host, ':') : NULL;
+    uint64_t port;
+    text_copy(ret_name, AUTH_COOKIE_NAME_SIZE, "tunwright");
+    if (colon && !strchr(colon, ']') && !text_to_u64(colon + 1, UINT16_MAX, &port))
+        snprintf(ret_name, AUTH_COOKIE_NAME_SIZE, "tunwright-%u", (unsigned)port & UINT16_MAX);
+}
+
+/* RFC 6265, 4.2.1: pairs with "; " between. */
+bool auth_cookie(const struct head_field *cookie, const char *name, const char **ret_token, size_t *ret_length)
+{
+    const size_t name_length = strlen(name);
+    const char *at = cookie ? cookie->value : NULL, *end = cookie ? at + cookie->value_length : NULL;
+    while (at < end) {
+        const char *next = memchr(at, ';', (size_t)(end - at)), *stop = next ? next : end;
+        while (at < stop && (*at == ' ' || *at == '\t'))
+            at++;
+        if ((size_t)(stop - at) > name_length && !memcmp(at, name, name_length) && at[name_length] == '=') {
+            at += name_length + 1;
+            while (stop > at && (stop[-1] == ' ' || stop[-1] == '\t'))
+                stop--;
+            *ret_token = at;
+            *ret_length = (size_t)(stop - at);
+            return true;
+        }
+        at = next ? next + 1 : end;
+    }
+    return false;
 }
 
 int auth_digest(const char *token, size_t length, uint8_t ret_digest[static TOKEN_DIGEST_SIZE])

@@ -16,6 +16,15 @@ enum role auth_peer_role(int fd, const struct access *access, uint32_t *ret_uid)
 /* The token of a field "Bearer <token>": borrows from it. False for anything else. */
 bool auth_bearer(const struct head_field *authorization, const char **ret_token, size_t *ret_length);
 
+/*
+ * A browser sends a cookie to every port of a host, and keeps one of a name for all of them: where the Host field names a
+ * port (NULL: there is none), so does the cookie, "tunwright-8080", and two daemons behind one address are two.
+ */
+#define AUTH_COOKIE_NAME_SIZE 16
+void auth_cookie_name(const char *host, char ret_name[static AUTH_COOKIE_NAME_SIZE]);
+/* The value of the cookie of that name in a field "a=b; c=d": borrows from it. False where there is none, or no field. */
+bool auth_cookie(const struct head_field *cookie, const char *name, const char **ret_token, size_t *ret_length);
+
 /* SHA-256. -ENOMEM. */
 int auth_digest(const char *token, size_t length, uint8_t ret_digest[static TOKEN_DIGEST_SIZE]);
 

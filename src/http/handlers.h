@@ -15,6 +15,15 @@ void meta_health(struct request *request);
 void meta_ready(struct request *request);
 void meta_version(struct request *request);
 
+/* assets.c */
+void assets_get_page(struct request *request);
+void assets_get(struct request *request);
+
+/* session.c */
+void session_get(struct request *request);
+void session_post(struct request *request);
+void session_delete(struct request *request);
+
 /* openapi.c */
 void openapi_get(struct request *request);
 

@@ -127,6 +127,7 @@ int head_check(const struct head *head, struct head_facts *ret_facts, struct err
         {"content-type", &facts.content_type},
         {"content-encoding", &facts.content_encoding},
         {"authorization", &facts.authorization},
+        {"cookie", &facts.cookie},
         {"origin", &facts.origin},
         {"sec-fetch-site", &facts.fetch_site},
         {"expect", &expect},

@@ -33,7 +33,7 @@ struct head_facts {
     bool length_is_known; /* not chunked */
     uint64_t body_length; /* where known */
     bool expects_continue;
-    const struct head_field *host, *content_type, *content_encoding, *authorization, *origin, *fetch_site;
+    const struct head_field *host, *content_type, *content_encoding, *authorization, *cookie, *origin, *fetch_site;
 };
 
 /* -EINVAL with ERR_INVALID_REQUEST. */

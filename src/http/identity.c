@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
+#include <string.h>
 
 /* ---- failures -----------------------------------------------------------------------------------------------------
  */
@@ -16,7 +17,8 @@
 unsigned identity_wait_s(const struct request *request)
 {
     struct http_server *server = request->server;
-    if (request->row && request->row->handle == meta_health)
+    if (request->row && (request->row->handle == meta_health || request->row->handle == assets_get ||
+                         request->row->handle == assets_get_page))
         return 0;
     pthread_mutex_lock(&server->mutex);
     int64_t wait_ns = failure_limit_wait_ns(&server->failures, request->client->source, request->started_ns);
@@ -97,15 +99,11 @@ static int take_token(struct request *request, const struct token *token, struct
     return 0;
 }
 
-/* The token is wiped where it stands, in the library's buffer: nobody needs it any more. */
-static int find_by_bearer(struct request *request, const struct token_set *tokens, const struct head_field *field,
+/* The token is wiped where it stands: nobody needs it any more. */
+static int find_by_secret(struct request *request, const struct token_set *tokens, const char *secret, size_t length,
                           struct err *ret_err)
 {
     uint8_t digest[TOKEN_DIGEST_SIZE];
-    const char *secret;
-    size_t length;
-    if (!auth_bearer(field, &secret, &length))
-        return err_set(ret_err, -EACCES, ERR_UNAUTHENTICATED, "", "the Authorization field must be \"Bearer <token>\"");
     int error = auth_digest(secret, length, digest);
     OPENSSL_cleanse((void *)(uintptr_t)secret, length);
     if (error)
@@ -114,6 +112,35 @@ static int find_by_bearer(struct request *request, const struct token_set *token
     if (!token)
         return err_set(ret_err, -EACCES, ERR_UNAUTHENTICATED, "", "this is no token, or none any more");
     return take_token(request, token, ret_err);
+}
+
+static int find_by_bearer(struct request *request, const struct token_set *tokens, const struct head_field *field,
+                          struct err *ret_err)
+{
+    const char *secret;
+    size_t length;
+    if (!auth_bearer(field, &secret, &length))
+        return err_set(ret_err, -EACCES, ERR_UNAUTHENTICATED, "", "the Authorization field must be \"Bearer <token>\"");
+    return find_by_secret(request, tokens, secret, length, ret_err);
+}
+
+/* The token in the browser's cookie, if it sent one; the library has a copy of its own, which is wiped here. */
+static bool find_cookie(const struct request *request, const struct head_facts *facts, const char **ret_secret,
+                        size_t *ret_length)
+{
+    char name[AUTH_COOKIE_NAME_SIZE], host[64] = "";
+    if (!facts->cookie)
+        return false;
+    /* what does not fit has no port that is ours */
+    if (facts->host->value_length < sizeof host)
+        memcpy(host, facts->host->value, facts->host->value_length);
+    auth_cookie_name(host, name);
+    if (!auth_cookie(facts->cookie, name, ret_secret, ret_length))
+        return false;
+    const char *copy = MHD_lookup_connection_value(request->connection, MHD_COOKIE_KIND, name);
+    if (copy)
+        OPENSSL_cleanse((void *)(uintptr_t)copy, strlen(copy));
+    return true;
 }
 
 static int find_by_certificate(struct request *request, const struct token_set *tokens, struct err *ret_err)
@@ -130,9 +157,13 @@ static int find_by_certificate(struct request *request, const struct token_set *
 static int find_by_token(struct request *request, const struct head_facts *facts, struct err *ret_err)
 {
     const struct snapshot *snapshot = engine_snapshot(request->server->engine);
+    const char *secret;
+    size_t length;
     int error;
     if (facts->authorization)
         error = find_by_bearer(request, snapshot->tokens, facts->authorization, ret_err);
+    else if (find_cookie(request, facts, &secret, &length))
+        error = find_by_secret(request, snapshot->tokens, secret, length, ret_err);
     else if (request->client->verified)
         error = find_by_certificate(request, snapshot->tokens, ret_err);
     else
@@ -141,19 +172,40 @@ static int find_by_token(struct request *request, const struct head_facts *facts
     return error;
 }
 
-int identity_find(struct request *request, const struct head_facts *facts, struct err *ret_err)
+static void identity_clear(struct request *request)
 {
-    struct err e;
     request->identity.role = ROLE_NOBODY;
     request->identity.name[0] = '\0';
     request->identity.selector.count = 0;
     text_copy(request->identity.address, sizeof request->identity.address, request->client->address);
+}
+
+int identity_find(struct request *request, const struct head_facts *facts, struct err *ret_err)
+{
+    struct err e;
+    identity_clear(request);
     int error =
         request->client->transport == TRANSPORT_UNIX ? find_on_unix(request, &e) : find_by_token(request, facts, &e);
     if (!error)
         return 0;
     if (ret_err)
         *ret_err = e;
+    return failed(request, error, &e);
+}
+
+int identity_find_by_secret(struct request *request, char *secret, size_t length, struct err *ret_err)
+{
+    const struct snapshot *snapshot = engine_snapshot(request->server->engine);
+    struct err e;
+    identity_clear(request);
+    int error = request->client->transport == TRANSPORT_UNIX
+                    ? find_on_unix(request, &e)
+                    : find_by_secret(request, snapshot->tokens, secret, length, &e);
+    OPENSSL_cleanse(secret, length);
+    snapshot_release(snapshot);
+    if (!error)
+        return 0;
+    *ret_err = e;
     return failed(request, error, &e);
 }
 

@@ -16,6 +16,11 @@
 static const struct route_row rows[] = {
     {"GET", "/healthz", ROLE_NOBODY, 0, 0, meta_health, {0}},
     {"GET", "/readyz", ROLE_NOBODY, 0, 0, meta_ready, {0}},
+    {"GET", "/", ROLE_NOBODY, ROUTE_CONDITIONAL, 0, assets_get_page, {0}},
+    {"GET", "/assets/{name}", ROLE_NOBODY, ROUTE_CONDITIONAL, 0, assets_get, {0}},
+    {"GET", "/v1/session", ROLE_READER, 0, 0, session_get, {0}},
+    {"POST", "/v1/session", ROLE_NOBODY, 0, PART_BODY, session_post, {0}},
+    {"DELETE", "/v1/session", ROLE_NOBODY, 0, 0, session_delete, {0}},
     {"GET", "/metrics", ROLE_READER, 0, 0, metrics_get, {0}},
     {"GET", "/v1/version", ROLE_READER, 0, 0, meta_version, {0}},
     {"GET", "/v1/openapi.json", ROLE_READER, 0, 0, openapi_get, {0}},

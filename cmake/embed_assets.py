@@ -1,0 +1,34 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""embed_assets.py OUTPUT.c FILE…: the dashboard's files in C arrays. The same input makes the same bytes.
+
+Each gets an entity tag out of its content: a browser that has it asks once, and is answered 304."""
+
+import hashlib
+import pathlib
+import sys
+
+TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
+         ".svg": "image/svg+xml"}
+
+
+def main(target, *sources):
+    made, rows, names = [], [], set()
+    for number, source in enumerate(map(pathlib.Path, sources)):
+        if source.suffix not in TYPES:
+            raise SystemExit(f"{source}: nobody knows what a {source.suffix} is; TYPES in {sys.argv[0]} does")
+        if source.name in names:
+            raise SystemExit(f"{source.name} is there twice")
+        names.add(source.name)
+        data = source.read_bytes()
+        lines = [", ".join(map(str, data[at:at + 24])) for at in range(0, len(data), 24)]
+        made.append(f"static const unsigned char file_{number}[] = {{\n    " + ",\n    ".join(lines) + "};\n")
+        tag = hashlib.sha256(data).hexdigest()[:32]
+        rows.append(f'    {{"{source.name}", "{TYPES[source.suffix]}", "\\"{tag}\\"", file_{number}, sizeof file_{number}}},\n')
+    with open(target, "w", encoding="ascii") as file:
+        file.write("/* Made from web/ by cmake/embed_assets.py. */\n#include \"assets.h\"\n\n" + "\n".join(made) +
+                   "\nconst struct asset assets[] = {\n" + "".join(rows) +
+                   "};\nconst size_t asset_count = sizeof assets / sizeof *assets;\n")
+
+
+main(*sys.argv[1:])
