@@ -12,10 +12,8 @@ enum {
     TCP_DATA_OFFSET = 12,
     TCP_FLAGS = 13,
     TCP_WINDOW = 14,
-    TCP_CHECKSUM = 16,
     TCP_OPTIONS = 20,
     UDP_LENGTH = 4,
-    UDP_CHECKSUM = 6,
 
     TCP_PSH = 0x08,
     TCP_ACK = 0x10,
@@ -47,7 +45,8 @@ static size_t merge_payload(const uint8_t *packet, size_t length, const struct p
             return 0;
         payload = upper + header_size;
     } else if (udp && view->protocol == PROTOCOL_UDP && length - upper > UDP_HEADER_SIZE) {
-        if (load_be16(packet + upper + UDP_CHECKSUM) == 0 || load_be16(packet + upper + UDP_LENGTH) != length - upper)
+        if (load_be16(packet + upper + SPLIT_UDP_CHECKSUM) == 0 ||
+            load_be16(packet + upper + UDP_LENGTH) != length - upper)
             return 0;
         payload = upper + UDP_HEADER_SIZE;
     } else {
@@ -68,7 +67,8 @@ static bool merge_ip_is_right(const uint8_t *packet, const struct packet_view *v
     return view->version == 6 || checksum_finish(checksum_add(0, packet + view->ip, IPV4_HEADER_SIZE)) == 0;
 }
 
-void merge_begin(struct merge *merge, uint8_t *packet, size_t length, const struct packet_view *view, bool udp)
+void merge_begin(struct merge *merge, uint8_t *packet, size_t length, const struct packet_view *view,
+                 const struct virtio_net_hdr *header, bool udp)
 {
     size_t payload = merge_payload(packet, length, view, udp);
 
@@ -81,6 +81,7 @@ void merge_begin(struct merge *merge, uint8_t *packet, size_t length, const stru
         .payload = payload,
         .size = length - payload,
         .closed = payload == 0,
+        .lone = *header,
     };
     if (merge->closed || view->protocol != PROTOCOL_TCP)
         return;
@@ -127,13 +128,14 @@ static bool merge_verify_first(struct merge *merge)
     if (merge->verified)
         return true;
     merge->verified = merge_ip_is_right(merge->packet, &merge->view) &&
-                      checksum_finish(checksum_add(merge_pseudo(merge->packet, &merge->view, upper_length),
-                                                   merge->packet + merge->upper, upper_length)) == 0;
+                      ((merge->lone.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
+                       checksum_finish(checksum_add(merge_pseudo(merge->packet, &merge->view, upper_length),
+                                                    merge->packet + merge->upper, upper_length)) == 0);
     return merge->verified;
 }
 
 /* Moves the payload behind the run and verifies it on the way; where it is wrong, all bytes go back. */
-static bool merge_take_payload(struct merge *merge, uint8_t *packet, size_t length)
+static bool merge_take_payload(struct merge *merge, uint8_t *packet, size_t length, bool verify)
 {
     uint8_t headers[HEADERS_MOST];
     size_t piece = length - merge->payload;
@@ -141,6 +143,10 @@ static bool merge_take_payload(struct merge *merge, uint8_t *packet, size_t leng
 
     if (merge->payload > sizeof(headers) || !merge_ip_is_right(packet, &merge->view))
         return false;
+    if (!verify) {
+        memmove(merge->packet + merge->length, packet + merge->payload, piece);
+        return true;
+    }
     memcpy(headers, packet, merge->payload); /* their place may be written over */
     sum = merge_pseudo(packet, &merge->view, length - merge->upper);
     sum = checksum_add(sum, packet + merge->upper, merge->payload - merge->upper);
@@ -152,7 +158,8 @@ static bool merge_take_payload(struct merge *merge, uint8_t *packet, size_t leng
     return false;
 }
 
-bool merge_append(struct merge *merge, uint8_t *packet, size_t length, const struct packet_view *view)
+bool merge_append(struct merge *merge, uint8_t *packet, size_t length, const struct packet_view *view,
+                  const struct virtio_net_hdr *header)
 {
     bool tcp = merge->view.protocol == PROTOCOL_TCP;
     size_t piece;
@@ -168,7 +175,7 @@ bool merge_append(struct merge *merge, uint8_t *packet, size_t length, const str
         return false;
     if (tcp)
         flags = packet[merge->upper + TCP_FLAGS];
-    if (!merge_take_payload(merge, packet, length))
+    if (!merge_take_payload(merge, packet, length, !(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)))
         return false;
     merge->length += piece;
     merge->count++;
@@ -202,7 +209,7 @@ void merge_finish(struct merge *merge, struct virtio_net_hdr *ret_header)
     uint8_t *upper = merge->packet + merge->upper;
     uint16_t sum;
 
-    memset(ret_header, 0, sizeof(*ret_header));
+    *ret_header = merge->lone;
     if (merge->count < 2)
         return;
     merge_patch_ip(merge);
@@ -210,11 +217,11 @@ void merge_finish(struct merge *merge, struct virtio_net_hdr *ret_header)
         store_be16(upper + UDP_LENGTH, (uint16_t)upper_length);
     /* the field holds the sum of the pseudo-header, for whoever makes the checksums */
     sum = (uint16_t)~checksum_finish(merge_pseudo(merge->packet, &merge->view, upper_length));
-    memcpy(upper + (tcp ? TCP_CHECKSUM : UDP_CHECKSUM), &sum, sizeof(sum));
+    memcpy(upper + (tcp ? SPLIT_TCP_CHECKSUM : SPLIT_UDP_CHECKSUM), &sum, sizeof(sum));
     ret_header->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
     ret_header->gso_type = !tcp ? VIRTIO_NET_HDR_GSO_UDP_L4 : v4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;
     ret_header->hdr_len = (uint16_t)merge->payload;
     ret_header->gso_size = (uint16_t)merge->size;
     ret_header->csum_start = (uint16_t)merge->upper;
-    ret_header->csum_offset = tcp ? TCP_CHECKSUM : UDP_CHECKSUM;
+    ret_header->csum_offset = tcp ? SPLIT_TCP_CHECKSUM : SPLIT_UDP_CHECKSUM;
 }

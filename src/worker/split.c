@@ -11,9 +11,7 @@ enum {
     TCP_SEQUENCE = 4,
     TCP_DATA_OFFSET = 12,
     TCP_FLAGS = 13,
-    TCP_CHECKSUM = 16,
     UDP_LENGTH = 4,
-    UDP_CHECKSUM = 6,
 
     TCP_FIN = 0x01,
     TCP_PSH = 0x08,
@@ -107,37 +105,52 @@ static void split_patch_tcp(const struct split *split, uint8_t *tcp, bool last)
         tcp[TCP_FLAGS] &= (uint8_t)~TCP_CWR; /* said once, in the first (RFC 3168, 6.1.2) */
 }
 
+/* Copies the payload, and says what belongs into the field of the checksum, which is 0 now. */
+static uint16_t split_payload(const struct split *split, uint8_t *out, size_t piece)
+{
+    const uint8_t *from = split->packet + split->payload + split->cut;
+    size_t address_size = split->version == 4 ? 4 : 16, header_size = split->payload - split->upper;
+    uint64_t sum = checksum_add_pseudo(0, out + split->ip + (split->version == 4 ? 12 : 8), 2 * address_size,
+                                       split->protocol, header_size + piece);
+    uint16_t folded;
+
+    if (split->leave_checksum) {
+        memcpy(out + split->payload, from, piece);
+        return (uint16_t)~checksum_finish(sum);
+    }
+    sum = checksum_add(sum, out + split->upper, header_size);
+    sum = checksum_add_copy(sum, out + split->payload, from, piece);
+    folded = checksum_finish(sum);
+    if (folded == 0 && split->protocol == PROTOCOL_UDP)
+        return 0xffff; /* 0 would say that there is none (RFC 768) */
+    return folded;
+}
+
 /* One segment; returns its length. */
 static size_t split_segment(struct split *split, uint8_t *out)
 {
     size_t left = split->length - split->payload - split->cut;
     size_t piece = left < split->size ? left : split->size;
-    size_t length = split->payload + piece, header_size = split->payload - split->upper;
-    size_t address_size = split->version == 4 ? 4 : 16;
-    uint8_t *upper = out + split->upper, *check;
-    uint64_t sum;
-    uint16_t folded;
+    size_t length = split->payload + piece;
+    uint8_t *upper, *check;
+    uint16_t sum;
 
+    if (split->head_length > 0)
+        memcpy(out, split->head, split->head_length);
+    out += split->head_length;
+    upper = out + split->upper;
+    check = upper + split_checksum_offset(split);
     memcpy(out, split->packet, split->payload);
     split_patch_ip(split, out, split->cut / split->size, length);
-    if (split->protocol == PROTOCOL_TCP) {
+    if (split->protocol == PROTOCOL_TCP)
         split_patch_tcp(split, upper, piece == left);
-        check = upper + TCP_CHECKSUM;
-    } else {
-        store_be16(upper + UDP_LENGTH, (uint16_t)(header_size + piece));
-        check = upper + UDP_CHECKSUM;
-    }
-    memset(check, 0, 2);
-    sum = checksum_add_pseudo(0, out + split->ip + (split->version == 4 ? 12 : 8), 2 * address_size, split->protocol,
-                              header_size + piece);
-    sum = checksum_add(sum, upper, header_size);
-    sum = checksum_add_copy(sum, out + split->payload, split->packet + split->payload + split->cut, piece);
-    folded = checksum_finish(sum);
-    if (folded == 0 && split->protocol == PROTOCOL_UDP)
-        folded = 0xffff; /* 0 would say that there is none (RFC 768) */
-    memcpy(check, &folded, sizeof(folded));
+    else
+        store_be16(upper + UDP_LENGTH, (uint16_t)(length - split->upper));
+    memset(check, 0, sizeof(sum));
+    sum = split_payload(split, out, piece);
+    memcpy(check, &sum, sizeof(sum));
     split->cut += piece;
-    return length;
+    return split->head_length + length;
 }
 
 size_t split_next(struct split *split, uint8_t *out, size_t room, size_t most, size_t *ret_length, size_t *ret_bytes)
@@ -163,7 +176,7 @@ int split_finish_checksum(const struct virtio_net_hdr *header, uint8_t *packet, 
     if (field + sizeof(folded) > length)
         return -EINVAL;
     folded = checksum_finish(checksum_add(0, packet + header->csum_start, length - header->csum_start));
-    if (folded == 0 && header->csum_offset == UDP_CHECKSUM)
+    if (folded == 0 && header->csum_offset == SPLIT_UDP_CHECKSUM)
         folded = 0xffff;
     memcpy(packet + field, &folded, sizeof(folded));
     return 0;

@@ -18,6 +18,9 @@
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
 
+/* Where in their headers the checksum is. */
+enum { SPLIT_TCP_CHECKSUM = 16, SPLIT_UDP_CHECKSUM = 6 };
+
 struct split {
     const uint8_t *packet; /* borrowed */
     size_t ip, upper;      /* offsets of the IP header, and of TCP's or UDP's */
@@ -27,6 +30,10 @@ struct split {
     size_t size;           /* payload bytes of each segment but the last */
     size_t cut;            /* payload bytes that were handed out */
     uint8_t version, protocol;
+    /* For the user to set behind split_init. */
+    const uint8_t *head; /* borrowed: what is written before each segment, and counts as part of it below */
+    size_t head_length;
+    bool leave_checksum; /* it is made elsewhere: its field gets the sum of the pseudo-header */
 };
 
 /*
@@ -45,12 +52,17 @@ int split_init(struct split *ret_split, const struct virtio_net_hdr *header, con
  */
 size_t split_next(struct split *split, uint8_t *out, size_t room, size_t most, size_t *ret_length, size_t *ret_bytes);
 
-/* What the next segment will be long. */
+/* What the next segment will be long, with its head. */
 static inline size_t split_next_length(const struct split *split)
 {
     size_t left = split->length - split->payload - split->cut;
 
-    return split->payload + (left < split->size ? left : split->size);
+    return split->head_length + split->payload + (left < split->size ? left : split->size);
+}
+
+static inline uint16_t split_checksum_offset(const struct split *split)
+{
+    return split->protocol == PROTOCOL_TCP ? SPLIT_TCP_CHECKSUM : SPLIT_UDP_CHECKSUM;
 }
 
 /*

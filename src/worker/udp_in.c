@@ -29,13 +29,9 @@ static void write_run(struct lane *lane, struct merge *merge)
 
     if (merge->count == 0)
         return;
-    if (merge->count == 1) {
-        lane_to_device(lane, merge->packet, merge->length);
-        return;
-    }
     merge_finish(merge, &header);
     reason = device_write(lane->queue, merge->packet, merge->length, &header, &refused);
-    if (refused) {
+    if (refused && merge->count > 1) {
         lane->udp.merges = false;
         lane->news = true;
         write_split(lane, merge, &header);
@@ -56,20 +52,21 @@ static void take_datagrams(struct lane *lane, const struct wire_datagram *datagr
     for (size_t at = 0; at < datagram->length; at += datagram->segment) {
         uint8_t *bytes = lane->packet.bytes + at;
         size_t left = datagram->length - at, length = left < datagram->segment ? left : datagram->segment;
-        struct packet_view view;
-        enum drop_reason reason = udp_unwrap(lane->config->kind, bytes, length, datagram->tos, &view);
+        struct udp_arrival arrival;
+        enum drop_reason reason = udp_unwrap(lane->config->kind, bytes, length, datagram->tos, &arrival);
 
         if (reason != PACKET_FORWARD) {
             counter_drop(lane->counters, reason);
             continue;
         }
-        if (merge.count > 0 && merge_append(&merge, bytes, length, &view))
+        bytes += arrival.head;
+        length -= arrival.head;
+        if (merge.count > 0 && merge_append(&merge, bytes, length, &arrival.view, &arrival.header))
             continue;
         write_run(lane, &merge);
-        if (udp->merges)
-            merge_begin(&merge, bytes, length, &view, lane->forwarder->device_offload & DEVICE_USO);
-        else
-            merge = (struct merge){.packet = bytes, .length = length, .count = 1, .closed = true};
+        merge_begin(&merge, bytes, length, &arrival.view, &arrival.header,
+                    lane->forwarder->device_offload & DEVICE_USO);
+        merge.closed = merge.closed || !udp->merges;
     }
     write_run(lane, &merge);
 }

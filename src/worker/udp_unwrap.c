@@ -1,9 +1,79 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "worker/udp_unwrap.h"
 
+#include "worker/checksum.h"
 #include "worker/ecn.h"
+#include "worker/split.h"
 
+#include <errno.h>
 #include <string.h>
+
+/* ---- GUE --------------------------------------------------------------------------------------------------------- */
+
+void udp_head_make(uint8_t version, const struct virtio_net_hdr *checksum, struct udp_head *ret_head)
+{
+    struct gue gue = {.protocol = version == 4 ? PROTOCOL_IPV4 : PROTOCOL_IPV6};
+
+    *ret_head = (struct udp_head){.length = 0};
+    if (checksum->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
+        gue.remote_checksum = true;
+        gue.start = checksum->csum_start;
+        gue.offset = (uint16_t)(checksum->csum_start + checksum->csum_offset);
+        ret_head->checksum.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+        ret_head->checksum.csum_start = checksum->csum_start;
+        ret_head->checksum.csum_offset = checksum->csum_offset;
+    }
+    ret_head->length = gue_write(&gue, ret_head->bytes);
+}
+
+int udp_head_read(const uint8_t *bytes, size_t length, struct udp_head *ret_head)
+{
+    struct udp_head head = {.length = 0};
+    struct gue gue;
+    int r = gue_parse(bytes, length, &gue);
+
+    if (r < 0)
+        return r;
+    if ((size_t)r == length || bytes[r] >> 4 != (gue.protocol == PROTOCOL_IPV4 ? 4 : 6))
+        return -EINVAL;
+    head.length = (size_t)r;
+    memcpy(head.bytes, bytes, head.length);
+    if (gue.remote_checksum) {
+        head.checksum.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+        head.checksum.csum_start = gue.start;
+        head.checksum.csum_offset = (uint16_t)(gue.offset - gue.start);
+    }
+    *ret_head = head;
+    return 0;
+}
+
+bool udp_checksum_is_own(const uint8_t *packet, const struct packet_view *view, const struct virtio_net_hdr *checksum)
+{
+    struct packet_upper upper;
+    uint16_t field, offset, sum;
+
+    if (packet_find_upper(packet, view, &upper) < 0 || upper.fragmented)
+        return false;
+    switch (upper.protocol) {
+    case PROTOCOL_TCP:
+        offset = SPLIT_TCP_CHECKSUM;
+        break;
+    case PROTOCOL_UDP:
+        offset = SPLIT_UDP_CHECKSUM;
+        break;
+    default:
+        return false;
+    }
+    if (checksum->csum_start != upper.offset || checksum->csum_offset != offset ||
+        upper.length < offset + sizeof(field))
+        return false;
+    memcpy(&field, packet + upper.offset + offset, sizeof(field));
+    sum = (uint16_t)~checksum_finish(checksum_add_pseudo(
+        0, packet_source(packet, view), 2 * packet_address_size(view), upper.protocol, upper.length));
+    return field == sum;
+}
+
+/* ---- both ways --------------------------------------------------------------------------------------------------- */
 
 static enum drop_reason udp_parse(enum device_kind kind, const uint8_t *bytes, size_t length,
                                   struct packet_view *ret_view)
@@ -21,13 +91,38 @@ static enum drop_reason udp_parse(enum device_kind kind, const uint8_t *bytes, s
 }
 
 enum drop_reason udp_unwrap(enum device_kind kind, uint8_t *bytes, size_t length, uint8_t outer_tos,
-                            struct packet_view *ret_view)
+                            struct udp_arrival *ret_arrival)
 {
-    enum drop_reason reason = udp_parse(kind, bytes, length, ret_view);
+    struct udp_arrival arrival = {.head = 0};
+    enum drop_reason reason;
 
-    if (reason != PACKET_FORWARD || ret_view->version == 0)
+    if (kind == DEVICE_TUN && gue_is_there(bytes, length)) {
+        struct udp_head head;
+
+        if (udp_head_read(bytes, length, &head) < 0)
+            return DROP_MALFORMED;
+        arrival.head = head.length;
+        arrival.header = head.checksum;
+        bytes += head.length;
+        length -= head.length;
+    }
+    reason = udp_parse(kind, bytes, length, &arrival.view);
+    if (reason != PACKET_FORWARD)
         return reason;
-    return ecn_decapsulate(bytes, ret_view, outer_tos);
+    if ((arrival.header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
+        !udp_checksum_is_own(bytes, &arrival.view, &arrival.header)) {
+        if (split_finish_checksum(&arrival.header, bytes, length) < 0)
+            return DROP_MALFORMED;
+        arrival.header = (struct virtio_net_hdr){.flags = 0};
+        /* it may lie anywhere, in the lengths of the headers, too */
+        if (udp_parse(kind, bytes, length, &arrival.view) != PACKET_FORWARD)
+            return DROP_MALFORMED;
+    }
+    if (arrival.view.version != 0)
+        reason = ecn_decapsulate(bytes, &arrival.view, outer_tos);
+    if (reason == PACKET_FORWARD)
+        *ret_arrival = arrival;
+    return reason;
 }
 
 static bool udp_is_to(const uint8_t *bytes, const struct packet_view *view, const struct endpoint *remote)

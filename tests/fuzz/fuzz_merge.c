@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Packets from the wire, back to back: the first byte says of what kind, the next two how long each is. */
+/* Datagrams from the wire, back to back: the first byte says of what kind, the next two how long each is. */
 #include "worker/merge.h"
+#include "worker/udp_unwrap.h"
 
 #include <string.h>
 
@@ -11,7 +12,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static uint8_t bytes[PACKET_ROOM];
     struct virtio_net_hdr header;
     struct merge merge = {0};
-    struct packet_view view;
     size_t segment;
 
     if (size < 4 || size - 3 > sizeof(bytes))
@@ -22,14 +22,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(bytes, data + 3, size);
     for (size_t at = 0; at < size; at += segment) {
         size_t here = size - at < segment ? size - at : segment;
+        uint8_t *packet = bytes + at;
+        struct udp_arrival arrival;
 
-        if (packet_parse(kind, bytes + at, here, &view) < 0)
+        if (udp_unwrap(kind, packet, here, 0, &arrival) != PACKET_FORWARD)
             continue;
-        if (merge.count > 0 && merge_append(&merge, bytes + at, here, &view))
+        packet += arrival.head;
+        here -= arrival.head;
+        if (merge.count > 0 && merge_append(&merge, packet, here, &arrival.view, &arrival.header))
             continue;
         if (merge.count > 0)
             merge_finish(&merge, &header);
-        merge_begin(&merge, bytes + at, here, &view, data[0] & 2);
+        merge_begin(&merge, packet, here, &arrival.view, &arrival.header, data[0] & 2);
     }
     if (merge.count > 0)
         merge_finish(&merge, &header);

@@ -16,6 +16,7 @@ static void require(bool holds)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static const struct virtio_net_hdr no_header;
     static uint8_t packet[PACKET_ROOM], segments[1 << 18];
     struct virtio_net_hdr header;
     struct packet_view view;
@@ -43,11 +44,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             size_t here = bytes - at < segment ? bytes - at : segment;
 
             require(packet_parse(kind, segments + at, here, &view) == 0);
-            if (merge.count > 0 && merge_append(&merge, segments + at, here, &view))
+            if (merge.count > 0 && merge_append(&merge, segments + at, here, &view, &no_header))
                 continue;
             if (merge.count > 0)
                 merge_finish(&merge, &header);
-            merge_begin(&merge, segments + at, here, &view, true);
+            merge_begin(&merge, segments + at, here, &view, &no_header, true);
         }
         merge_finish(&merge, &header);
         require(merge.length <= MERGE_MOST || merge.count == 1);

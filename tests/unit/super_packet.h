@@ -125,6 +125,8 @@ static inline size_t recipe_make(const struct recipe *recipe, uint8_t *out, stru
     return length;
 }
 
+static const struct virtio_net_hdr no_header;
+
 /* That the packet's own checksums are right, by the naive one. */
 static inline void assert_packet_right(enum device_kind kind, const uint8_t *packet, size_t length)
 {

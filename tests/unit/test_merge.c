@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "golden_packets.h"
 #include "super_packet.h"
+
+#include "worker/udp_unwrap.h"
 
 static uint8_t packet[PACKET_ROOM], segments[128 * 1024], before[128 * 1024];
 
@@ -21,7 +24,7 @@ static bool append(struct merge *merge, enum device_kind kind, uint8_t *bytes, s
     struct packet_view view;
 
     assert_int_equal(packet_parse(kind, bytes, length, &view), 0);
-    return merge_append(merge, bytes, length, &view);
+    return merge_append(merge, bytes, length, &view, &no_header);
 }
 
 static void begin(struct merge *merge, enum device_kind kind, uint8_t *bytes, size_t length)
@@ -29,7 +32,7 @@ static void begin(struct merge *merge, enum device_kind kind, uint8_t *bytes, si
     struct packet_view view;
 
     assert_int_equal(packet_parse(kind, bytes, length, &view), 0);
-    merge_begin(merge, bytes, length, &view, true);
+    merge_begin(merge, bytes, length, &view, &no_header, true);
 }
 
 /* merge(split(x)) is x, byte by byte, with the header that says how to split it again. */
@@ -61,6 +64,145 @@ static void test_round_trip(void **state)
         assert_memory_equal(segments, packet, length);
         (void)recipe_make(&recipe, packet, &wanted); /* only its header, which depends on the recipe alone */
         assert_memory_equal(&header, &wanted, sizeof(header));
+    }
+}
+
+/* What came in datagrams of one length, merged as far as it goes; how many runs it made. */
+static size_t merge_datagrams(enum device_kind kind, uint8_t *bytes, size_t length, size_t segment, struct merge *merge)
+{
+    size_t runs = 0;
+
+    for (size_t at = 0; at < length; at += segment) {
+        size_t here = length - at < segment ? length - at : segment;
+        struct udp_arrival arrival;
+
+        assert_int_equal(udp_unwrap(kind, bytes + at, here, 0, &arrival), PACKET_FORWARD);
+        if (runs > 0 &&
+            merge_append(merge, bytes + at + arrival.head, here - arrival.head, &arrival.view, &arrival.header))
+            continue;
+        merge_begin(merge, bytes + at + arrival.head, here - arrival.head, &arrival.view, &arrival.header, true);
+        runs++;
+    }
+    return runs;
+}
+
+/* Bytes that were made without this code: bare, and with their checksums left to us. */
+static void test_golden(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(golden_packets); i++) {
+        const struct golden_packet *golden = &golden_packets[i];
+        const size_t lengths[2] = {golden->bytes, golden->remote_bytes};
+
+        for (size_t remote = 0; remote < 2 && lengths[remote] > 0; remote++) {
+            size_t head = remote ? GUE_HEADER_MOST : 0;
+            struct virtio_net_hdr header;
+            struct merge merge;
+
+            memcpy(segments, remote ? golden->remote : golden->segments, lengths[remote]);
+            if (!golden->merges) {
+                assert_true(merge_datagrams(golden->kind, segments, lengths[remote], head + golden->segment, &merge) >
+                            1);
+                continue;
+            }
+            assert_int_equal(merge_datagrams(golden->kind, segments, lengths[remote], head + golden->segment, &merge),
+                             1);
+            merge_finish(&merge, &header);
+            assert_int_equal(merge.length, golden->length);
+            if (memcmp(merge.packet, golden->whole, golden->length) != 0)
+                fail_msg("%s: another super-packet", golden->name);
+            assert_memory_equal(&header, &golden->header, sizeof(header));
+        }
+    }
+}
+
+/* As test_round_trip, with checksums that were never made: x again, from datagrams with GUE headers. A lone one is written
+ * with its checksum still to be made. */
+static void test_round_trip_remote(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 3000; round++) {
+        struct recipe recipe = recipe_random();
+        struct virtio_net_hdr header, wanted;
+        size_t length, segment, bytes, count;
+        struct packet_view view;
+        struct udp_head head;
+        struct split split;
+        struct merge merge;
+
+        recipe.kind = DEVICE_TUN;
+        length = recipe_make(&recipe, packet, &wanted);
+        assert_int_equal(packet_parse(DEVICE_TUN, packet, length, &view), 0);
+        assert_int_equal(split_init(&split, &wanted, packet, length, &view), 0);
+        udp_head_make(view.version, &wanted, &head);
+        split.head = head.bytes;
+        split.head_length = head.length;
+        split.leave_checksum = true;
+        count = split_next(&split, segments, sizeof(segments), SIZE_MAX, &segment, &bytes);
+        assert_int_equal(merge_datagrams(DEVICE_TUN, segments, bytes, segment, &merge), 1);
+        assert_int_equal(merge.count, count);
+        merge_finish(&merge, &header);
+        assert_int_equal(merge.length, length);
+        assert_memory_equal(merge.packet, packet, length);
+        if (count == 1) {
+            wanted.gso_type = 0;
+            wanted.gso_size = wanted.hdr_len = 0;
+        }
+        assert_memory_equal(&header, &wanted, sizeof(header));
+    }
+}
+
+/* split(merge(s)) is s: what was merged is cut to the same packets again, whether a checksum was left to us or not. */
+static void test_merged_is_cut_again(void **state)
+{
+    static uint8_t again[128 * 1024];
+
+    (void)state;
+    for (int round = 0; round < 3000; round++) {
+        struct recipe recipe = recipe_random();
+        size_t length, segment, bytes, segment_again, bytes_again, count = cut(&recipe, &length, &segment, &bytes);
+        struct virtio_net_hdr header;
+        struct packet_view view;
+        struct split split;
+        struct merge merge;
+
+        memcpy(before, segments, bytes);
+        assert_int_equal(merge_datagrams(recipe.kind, segments, bytes, segment, &merge), 1);
+        merge_finish(&merge, &header);
+        if (count == 1)
+            continue;
+        assert_int_equal(packet_parse(recipe.kind, merge.packet, merge.length, &view), 0);
+        assert_int_equal(split_init(&split, &header, merge.packet, merge.length, &view), 0);
+        assert_int_equal(split_next(&split, again, sizeof(again), SIZE_MAX, &segment_again, &bytes_again), count);
+        assert_int_equal(segment_again, segment);
+        assert_int_equal(bytes_again, bytes);
+        assert_memory_equal(again, before, bytes);
+    }
+}
+
+/* A packet whose checksum is to be made and one that has it: one run, if the second's is right. */
+static void test_mixed(void **state)
+{
+    const struct recipe recipe = {
+        .version = 4, .protocol = PROTOCOL_TCP, .flags = 0x10, .size = 100, .payload_length = 200};
+    const struct virtio_net_hdr left = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 20, .csum_offset = 16};
+    size_t length, segment, bytes;
+    struct packet_view view;
+    struct merge merge;
+
+    (void)state;
+    for (unsigned which = 0; which < 4; which++) {
+        bool spoilt = which & 1, first = which & 2;
+        uint8_t *one, *other;
+
+        assert_int_equal(cut(&recipe, &length, &segment, &bytes), 2);
+        one = segments + (first ? 0 : segment); /* the one with a checksum */
+        other = segments + (first ? segment : 0);
+        assert_int_equal(packet_parse(DEVICE_TUN, other, segment, &view), 0);
+        store_be16(other + 36, (uint16_t)~naive_checksum(naive_pseudo(other, &view, segment - 20), NULL, 0));
+        one[segment - 1] ^= spoilt;
+        merge_begin(&merge, segments, segment, &view, first ? &no_header : &left, true);
+        assert_int_equal(merge_append(&merge, segments + segment, segment, &view, first ? &left : &no_header), !spoilt);
     }
 }
 
@@ -215,10 +357,10 @@ static void test_alone(void **state)
     recipe = (struct recipe){.version = 4, .protocol = PROTOCOL_UDP, .size = 100, .payload_length = 200};
     assert_int_equal(cut(&recipe, &length, &segment, &bytes), 2);
     assert_int_equal(packet_parse(DEVICE_TUN, segments, segment, &view), 0);
-    merge_begin(&merge, segments, segment, &view, false); /* a device that takes no UDP super-packets */
+    merge_begin(&merge, segments, segment, &view, &no_header, false); /* a device that takes no UDP super-packets */
     assert_true(merge.closed);
     view.more_fragments = true;
-    merge_begin(&merge, segments, segment, &view, true);
+    merge_begin(&merge, segments, segment, &view, &no_header, true);
     assert_true(merge.closed);
     store_be16(segments + 26, 0); /* no checksum: nothing could be verified */
     begin(&merge, DEVICE_TUN, segments, segment);
@@ -228,8 +370,16 @@ static void test_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_corruption), cmocka_unit_test(test_differences),
-        cmocka_unit_test(test_fixed_id),   cmocka_unit_test(test_ends),       cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_round_trip_remote),
+        cmocka_unit_test(test_merged_is_cut_again),
+        cmocka_unit_test(test_mixed),
+        cmocka_unit_test(test_corruption),
+        cmocka_unit_test(test_differences),
+        cmocka_unit_test(test_fixed_id),
+        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_alone),
     };
 
     srand(3);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "golden_packets.h"
 #include "super_packet.h"
+
+#include "worker/udp_unwrap.h"
 
 #include <errno.h>
 
@@ -53,6 +56,66 @@ static void test_random(void **state)
         assert_int_equal(cut, recipe.payload_length);
         assert_int_equal(index, (recipe.payload_length + recipe.size - 1) / recipe.size);
     }
+}
+
+/* Bytes that were made without this code. */
+static void test_golden(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(golden_packets); i++) {
+        const struct golden_packet *golden = &golden_packets[i];
+        size_t segment, bytes;
+        struct packet_view view;
+        struct split split;
+
+        assert_int_equal(packet_parse(golden->kind, golden->whole, golden->length, &view), 0);
+        assert_int_equal(split_init(&split, &golden->header, golden->whole, golden->length, &view), 0);
+        assert_int_equal(split_next(&split, segments, sizeof(segments), 64, &segment, &bytes), golden->count);
+        assert_int_equal(segment, golden->segment);
+        assert_int_equal(bytes, golden->bytes);
+        if (memcmp(segments, golden->segments, bytes) != 0)
+            fail_msg("%s: other segments", golden->name);
+    }
+}
+
+/* The same behind GUE headers, each with the checksum left to the far end. */
+static void test_golden_behind_heads(void **state)
+{
+    size_t tried = 0;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(golden_packets); i++) {
+        const struct golden_packet *golden = &golden_packets[i];
+        size_t segment, bytes, count = 0, written = 0;
+        struct packet_view view;
+        struct udp_head head;
+        struct split split;
+
+        if (golden->remote_bytes == 0)
+            continue;
+        tried++;
+        assert_int_equal(packet_parse(golden->kind, golden->whole, golden->length, &view), 0);
+        assert_int_equal(split_init(&split, &golden->header, golden->whole, golden->length, &view), 0);
+        udp_head_make(view.version, &golden->header, &head);
+        split.head = head.bytes;
+        split.head_length = head.length;
+        split.leave_checksum = true;
+        assert_int_equal(split_next_length(&split), 12 + golden->segment);
+        /* one by one: each fits exactly into what it said */
+        for (size_t room = split_next_length(&split);
+             split_next(&split, segments + written, room - 1, 64, &segment, &bytes) == 0 &&
+             split_next(&split, segments + written, room, 1, &segment, &bytes) == 1;
+             room = split_next_length(&split)) {
+            assert_int_equal(bytes, room);
+            written += bytes;
+            count++;
+        }
+        assert_int_equal(count, golden->count);
+        assert_int_equal(written, golden->remote_bytes);
+        if (memcmp(segments, golden->remote, written) != 0)
+            fail_msg("%s: other segments", golden->name);
+    }
+    assert_true(tried >= 6);
 }
 
 /* FIN and PSH belong to the last, CWR to the first. */
@@ -193,6 +256,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),
+        cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_golden_behind_heads),
         cmocka_unit_test(test_flags),
         cmocka_unit_test(test_room),
         cmocka_unit_test(test_refusals),

@@ -9,6 +9,7 @@
 #include "worker/checksum.h"
 #include "worker/udp_unwrap.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* 192.0.2.1:1000 > 10.33.0.1:5000, and the same in IPv6 to 2001:db8::1; 4 bytes of payload. Checksums are not looked
@@ -26,11 +27,11 @@ static const uint8_t to_peer_v6[] = {
 static enum drop_reason unwrap(enum device_kind kind, const uint8_t *bytes, size_t length, uint8_t tos)
 {
     uint8_t *made = test_malloc(length > 0 ? length : 1);
-    struct packet_view view;
+    struct udp_arrival arrival;
     enum drop_reason reason;
 
     memcpy(made, bytes, length);
-    reason = udp_unwrap(kind, made, length, tos, &view);
+    reason = udp_unwrap(kind, made, length, tos, &arrival);
     test_free(made);
     return reason;
 }
@@ -67,16 +68,134 @@ static void tap_takes_any_frame(void **state)
 static void congestion_reaches_the_inner_packet(void **state)
 {
     uint8_t frame[14 + sizeof(to_peer_v4)] = {[12] = 0x08};
-    struct packet_view view;
+    struct udp_arrival arrival;
 
     (void)state;
     memcpy(frame + 14, to_peer_v4, sizeof(to_peer_v4));
-    assert_int_equal(udp_unwrap(DEVICE_TAP, frame, sizeof(frame), 3, &view), PACKET_FORWARD);
+    assert_int_equal(udp_unwrap(DEVICE_TAP, frame, sizeof(frame), 3, &arrival), PACKET_FORWARD);
     assert_int_equal(frame[15], 3);
     frame[15] = 0;
-    assert_int_equal(udp_unwrap(DEVICE_TAP, frame, sizeof(frame), 3, &view), DROP_ECN);
-    assert_int_equal(udp_unwrap(DEVICE_TUN, frame + 14, sizeof(to_peer_v4), 3, &view), DROP_ECN);
+    assert_int_equal(udp_unwrap(DEVICE_TAP, frame, sizeof(frame), 3, &arrival), DROP_ECN);
+    assert_int_equal(udp_unwrap(DEVICE_TUN, frame + 14, sizeof(to_peer_v4), 3, &arrival), DROP_ECN);
 }
+
+/* ---- GUE --------------------------------------------------------------------------------------------------------- */
+
+/* 192.0.2.1:1000 > 10.33.0.1:7: the pseudo-header's sum stands in the field, c000+0201+0a21+0001+0011+000c = cc40. */
+static const uint8_t left[] = {
+    0x02, 0x04, 0x00, 0x01, 0x80, 0x00, 0x00, 0x00, 0x00, 0x14, 0x00, 0x1a, /* 12 bytes of GUE */
+    0x45, 0x02, 0x00, 0x20, 0x12, 0x34, 0x40, 0x00, 0x40, 0x11, 0x51, 0x91, 192,  0,    2,    1,
+    10,   33,   0,    1,    0x03, 0xe8, 0x00, 0x07, 0x00, 0x0c, 0xcc, 0x40, 0x01, 0x02, 0x03, 0x04,
+};
+
+static void gue_goes_before_either_version(void **state)
+{
+    uint8_t bytes[GUE_HEADER_SIZE + sizeof(to_peer_v6)] = {0, 4};
+    struct udp_arrival arrival;
+
+    (void)state;
+    memcpy(bytes + 4, to_peer_v4, sizeof(to_peer_v4));
+    assert_int_equal(udp_unwrap(DEVICE_TUN, bytes, 4 + sizeof(to_peer_v4), 0, &arrival), PACKET_FORWARD);
+    assert_int_equal(arrival.head, 4);
+    assert_int_equal(arrival.view.version, 4);
+    assert_int_equal(arrival.header.flags, 0);
+    for (size_t cut = 0; cut < 4 + sizeof(to_peer_v4); cut++)
+        assert_int_equal(unwrap(DEVICE_TUN, bytes, cut, 0), DROP_MALFORMED);
+    bytes[1] = 41;
+    assert_int_equal(unwrap(DEVICE_TUN, bytes, 4 + sizeof(to_peer_v4), 0), DROP_MALFORMED);
+    memcpy(bytes + 4, to_peer_v6, sizeof(to_peer_v6));
+    assert_int_equal(udp_unwrap(DEVICE_TUN, bytes, sizeof(bytes), 0, &arrival), PACKET_FORWARD);
+    assert_int_equal(arrival.view.version, 6);
+    bytes[1] = 4;
+    assert_int_equal(unwrap(DEVICE_TUN, bytes, sizeof(bytes), 0), DROP_MALFORMED);
+    assert_int_equal(unwrap(DEVICE_TAP, bytes, sizeof(bytes), 0), PACKET_FORWARD); /* to a tap it is a MAC address */
+}
+
+static void gue_carries_congestion(void **state)
+{
+    uint8_t bytes[sizeof(left)];
+    struct udp_arrival arrival;
+
+    (void)state;
+    memcpy(bytes, left, sizeof(left));
+    assert_int_equal(udp_unwrap(DEVICE_TUN, bytes, sizeof(bytes), 3, &arrival), PACKET_FORWARD);
+    assert_int_equal(bytes[13], 3);
+    assert_int_equal(arrival.header.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
+}
+
+/* A checksum that is the packet's own is left to the device, any other is made. */
+static void remote_checksum(void **state)
+{
+    struct udp_arrival arrival;
+    uint8_t bytes[sizeof(left)];
+    uint8_t *packet = bytes + 12;
+
+    (void)state;
+    memcpy(bytes, left, sizeof(left));
+    assert_int_equal(udp_unwrap(DEVICE_TUN, bytes, sizeof(bytes), 0, &arrival), PACKET_FORWARD);
+    assert_int_equal(arrival.head, 12);
+    assert_int_equal(arrival.header.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
+    assert_int_equal(arrival.header.gso_type, 0);
+    assert_int_equal(arrival.header.csum_start, 20);
+    assert_int_equal(arrival.header.csum_offset, 6);
+    assert_memory_equal(bytes, left, sizeof(left));
+
+    /* a field that does not have the pseudo-header's sum: made here, by which its receiver sees that it is wrong */
+    packet[27] ^= 1; /* cc41: the sum over UDP is 03e8+0007+000c+cc41+0102+0304 = d442, its complement 2bbd */
+    assert_int_equal(udp_unwrap(DEVICE_TUN, bytes, sizeof(bytes), 0, &arrival), PACKET_FORWARD);
+    assert_int_equal(arrival.header.flags, 0);
+    assert_int_equal(load_be16(packet + 26), 0x2bbd);
+
+    /* over the payload only, into its second word: 0102+0304 = 0406 → fbf9 */
+    memcpy(bytes, left, sizeof(left));
+    bytes[9] = 28;
+    bytes[11] = 30;
+    assert_int_equal(udp_unwrap(DEVICE_TUN, bytes, sizeof(bytes), 0, &arrival), PACKET_FORWARD);
+    assert_int_equal(arrival.header.flags, 0);
+    assert_int_equal(load_be16(packet + 30), 0xfbf9);
+    assert_int_equal(load_be16(packet + 26), 0xcc40);
+
+    /* a fragment has no checksum that could be made from it, but what was asked for is done */
+    memcpy(bytes, left, sizeof(left));
+    packet[6] = 0x20;
+    assert_int_equal(udp_unwrap(DEVICE_TUN, bytes, sizeof(bytes), 0, &arrival), PACKET_FORWARD);
+    assert_int_equal(arrival.header.flags, 0);
+
+    /* one byte further and it would not lie in the packet */
+    memcpy(bytes, left, sizeof(left));
+    bytes[11] = 30;
+    assert_int_equal(unwrap(DEVICE_TUN, bytes, sizeof(bytes), 0), PACKET_FORWARD);
+    bytes[11] = 31;
+    assert_int_equal(unwrap(DEVICE_TUN, bytes, sizeof(bytes), 0), DROP_MALFORMED);
+
+    /* into the length of IP's own header: nothing is believed that was read before */
+    bytes[9] = 0;
+    bytes[11] = 2;
+    assert_int_equal(unwrap(DEVICE_TUN, bytes, sizeof(bytes), 0), DROP_MALFORMED);
+}
+
+static void heads_are_read_as_they_were_made(void **state)
+{
+    const struct virtio_net_hdr checksum = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 20, .csum_offset = 6};
+    const struct virtio_net_hdr none = {.flags = 0, .csum_start = 20, .csum_offset = 6};
+    uint8_t bytes[12 + sizeof(to_peer_v4)];
+    struct udp_head head, again;
+
+    (void)state;
+    udp_head_make(4, &checksum, &head);
+    assert_int_equal(head.length, 12);
+    assert_memory_equal(head.bytes, left, 12);
+    memcpy(bytes, left, sizeof(left));
+    assert_int_equal(udp_head_read(bytes, sizeof(left), &again), 0);
+    assert_memory_equal(&again, &head, sizeof(head));
+    assert_int_equal(udp_head_read(bytes, 12, &again), -EINVAL); /* nothing behind it */
+    udp_head_make(6, &none, &head);
+    assert_int_equal(head.length, 4);
+    assert_int_equal(head.bytes[1], 41);
+    assert_int_equal(head.checksum.flags, 0);
+}
+
+/* ---- towards the wire -------------------------------------------------------------------------------------------- */
 
 static enum drop_reason inspect(const char *remote_text, const uint8_t *bytes, size_t length)
 {
@@ -113,6 +232,10 @@ int main(void)
         cmocka_unit_test(tun_takes_whole_packets_only),
         cmocka_unit_test(tap_takes_any_frame),
         cmocka_unit_test(congestion_reaches_the_inner_packet),
+        cmocka_unit_test(gue_goes_before_either_version),
+        cmocka_unit_test(gue_carries_congestion),
+        cmocka_unit_test(remote_checksum),
+        cmocka_unit_test(heads_are_read_as_they_were_made),
         cmocka_unit_test(only_the_peers_own_endpoint_is_a_loop),
     };
 
