@@ -171,6 +171,7 @@ struct buf {
 void buf_done(struct buf *b);
 void buf_add(struct buf *b, const void *data, size_t length);
 void buf_add_text(struct buf *b, const char *text);
+void buf_add_u64(struct buf *b, uint64_t value); /* in full; for what is printed by the thousand */
 void buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Returns owned text (never NULL unless memory ran out) and empties b. */
 char *buf_take(struct buf *b);

@@ -7,15 +7,17 @@
 #define TUNWRIGHT_HTTP_H
 
 #include "tunwright/engine.h"
+#include "tunwright/history.h"
 
 struct http_server;
 struct http_options {
-    struct engine *engine; /* borrowed */
-    uint32_t own_uid;      /* an admin on the Unix socket, as root is */
-    uint32_t socket_gid;   /* its members are operators there */
-    bool has_admin_gid;    /* members of … */
-    uint32_t admin_gid;    /* … this group are admins */
-    const int *tls_fds;    /* listeners with … */
+    struct engine *engine;   /* borrowed */
+    struct history *history; /* borrowed; NULL: nobody keeps one */
+    uint32_t own_uid;        /* an admin on the Unix socket, as root is */
+    uint32_t socket_gid;     /* its members are operators there */
+    bool has_admin_gid;      /* members of … */
+    uint32_t admin_gid;      /* … this group are admins */
+    const int *tls_fds;      /* listeners with … */
     size_t tls_count;
     struct http_tls *tls;            /* … these; borrowed. NULL where there are none */
     const struct option_list *hosts; /* borrowed: more names for the Host field there; NULL: none */

@@ -8,6 +8,7 @@
 
 #include "tunwright/base.h"
 #include "tunwright/engine.h"
+#include "tunwright/history.h"
 #include "tunwright/http.h"
 #include "tunwright/ipc.h"
 #include "tunwright/store.h"
@@ -53,6 +54,7 @@ struct daemon {
     struct store *store;
     struct kernel *kernel;
     struct engine *engine;
+    struct history *history;
     struct http_server *server;
     struct conf_dir *conf_dir;
     struct news news;
@@ -248,9 +250,22 @@ static int start_engine(struct daemon *daemon, struct err *ret_err)
     return error ? error : engine_start(&options, &daemon->engine, ret_err);
 }
 
+/* Where no file can be kept, tunnels go on, and so does the daemon. */
+static void start_history(struct daemon *daemon)
+{
+    char path[PATH_MAX];
+    struct err e;
+    int error = path_join(path, daemon->options.run_dir, "history", &e);
+    if (!error)
+        error = history_start(daemon->engine, path, &daemon->history, &e);
+    if (error)
+        log_warning("no history is kept: %s", e.message);
+}
+
 static int start_http(struct daemon *daemon, struct err *ret_err)
 {
     const struct http_options options = {.engine = daemon->engine,
+                                         .history = daemon->history,
                                          .own_uid = daemon->user.uid,
                                          .socket_gid = daemon->user.gid,
                                          .has_admin_gid = daemon->has_admin_gid,
@@ -304,6 +319,8 @@ static int start(struct daemon *daemon, struct err *ret_err)
     if (!error)
         error = start_engine(daemon, ret_err);
     if (!error)
+        start_history(daemon);
+    if (!error)
         error = start_http(daemon, ret_err);
     if (!error)
         error = start_conf_dir(daemon, ret_err);
@@ -317,6 +334,7 @@ static void stop(struct daemon *daemon)
     news_set(&daemon->news, NULL, NULL);
     conf_dir_stop(daemon->conf_dir);
     http_stop(daemon->server);
+    history_stop(daemon->history);
     if (daemon->engine)
         engine_stop(daemon->engine);
     if (daemon->kernel)

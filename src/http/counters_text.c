@@ -38,24 +38,14 @@ struct counters_mark counters_mark_of(const struct snapshot_device *device, cons
 
 #define add_literal(out, text) buf_add((out), "" text, sizeof(text) - 1)
 
-static void add_number(struct buf *out, uint64_t value)
-{
-    char digits[20];
-    size_t at = sizeof digits;
-    do
-        digits[--at] = (char)('0' + value % 10);
-    while (value /= 10);
-    buf_add(out, digits + at, sizeof digits - at);
-}
-
-#define add_member(out, text, value) (add_literal(out, text), add_number(out, value))
+#define add_member(out, text, value) (add_literal(out, text), buf_add_u64(out, value))
 
 /* Three places after the point. */
 static void add_thousandths(struct buf *out, uint64_t value)
 {
     unsigned rest = (unsigned)(value % 1000);
     const char places[4] = {'.', (char)('0' + rest / 100), (char)('0' + rest / 10 % 10), (char)('0' + rest % 10)};
-    add_number(out, value / 1000);
+    buf_add_u64(out, value / 1000);
     buf_add(out, places, sizeof places);
 }
 
@@ -108,7 +98,7 @@ static void add_worker(struct buf *out, enum worker_type type, const struct coun
         add_literal(out, "\"");
         buf_add_text(out, drop_reason_name((enum drop_reason)reason));
         add_literal(out, "\":");
-        add_number(out, sum->drops[reason]);
+        buf_add_u64(out, sum->drops[reason]);
     }
     add_literal(out, "}}");
 }

@@ -82,6 +82,9 @@ void workers_delete(struct request *request);
 void counters_get(struct request *request);
 void counters_list(struct request *request);
 
+/* device_history.c */
+void device_history_get(struct request *request);
+
 /* metrics.c */
 void metrics_get(struct request *request);
 

@@ -348,6 +348,7 @@ int http_start(const struct http_options *options, int unix_fd, const int *tcp_f
         return err_no_memory(ret_err);
     }
     server->engine = options->engine;
+    server->history = options->history;
     atomic_init(&server->files_tried, !options->awaits_files);
     server->access.own_uid = options->own_uid;
     server->access.socket_gid = options->socket_gid;

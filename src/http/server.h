@@ -72,6 +72,7 @@ struct client {
 
 struct http_server {
     struct engine *engine;
+    struct history *history; /* borrowed, or NULL */
     atomic_bool files_tried; /* the start-up files */
     struct access access;
     struct http_tls *tls; /* borrowed */
