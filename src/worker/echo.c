@@ -7,11 +7,9 @@
 
 _Static_assert(ECHO_GROWTH <= LANE_GROWTH, "an answer fits behind the longest question");
 
-static int echo_init(struct forwarder *forwarder, struct err *ret_err)
+static void echo_begin(struct forwarder *forwarder)
 {
-    (void)ret_err;
     forwarder_set_offload(forwarder, 0);
-    return 0;
 }
 
 static void echo_from_device(struct lane *lane, size_t length)
@@ -27,6 +25,6 @@ static void echo_from_device(struct lane *lane, size_t length)
 
 const struct forwarder_type echo_type = {
     .type = WORKER_ECHO,
-    .init = echo_init,
+    .begin = echo_begin,
     .from_device = echo_from_device,
 };

@@ -23,6 +23,7 @@ static int forwarder_make_lanes(struct forwarder *forwarder, struct err *ret_err
         lane->queue = queues[i];
         lane->socket = forwarder->socket_count > 0 ? sockets[i % forwarder->socket_count] : -1;
         lane->counters = &forwarder->page->slots[i];
+        lane->socket_gone = i > 0 && forwarder->socket_count == 1; /* lane 0 has it */
     }
     return 0;
 }
@@ -40,13 +41,18 @@ static int forwarder_configure(struct forwarder *forwarder, const struct config_
             forwarder->type = forwarder_types[i];
     if (!forwarder->type)
         return err_set(ret_err, -EINVAL, ERR_INVALID_VALUE, "/worker/type", "is not one of this program's");
-    if (head->sockets != forwarder->type->sockets)
+    /* One socket for many queues is what older versions of netd give. */
+    if (forwarder->type->has_sockets ? head->sockets != head->queues && head->sockets != 1 : head->sockets != 0)
         return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "%u sockets where %u are needed", head->sockets,
-                       forwarder->type->sockets);
+                       forwarder->type->has_sockets ? head->queues : 0);
     r = counter_page_map(forwarder->fds[0], &forwarder->page, ret_err);
     if (r == 0)
         r = forwarder_make_lanes(forwarder, ret_err);
-    return r < 0 ? r : forwarder->type->init(forwarder, ret_err);
+    if (r == 0 && forwarder->type->init)
+        r = forwarder->type->init(forwarder, ret_err);
+    if (r == 0)
+        r = threads_start(&forwarder->threads, forwarder->lanes, forwarder->queue_count, ret_err);
+    return r;
 }
 
 static int forwarder_check_head(const struct config_head *head, size_t fd_count, struct err *ret_err)
@@ -73,6 +79,7 @@ int forwarder_new(const char *message, size_t length, const struct config_head *
             fd_done(&(int){fds[i]});
         return r;
     }
+    threads_init(&forwarder->threads);
     forwarder->queue_count = head->queues;
     forwarder->socket_count = head->sockets;
     forwarder->fd_count = fd_count;
@@ -98,11 +105,22 @@ void forwarder_free(struct forwarder *forwarder)
 {
     if (!forwarder)
         return;
+    threads_stop(&forwarder->threads);
     counter_page_unmap(forwarder->page);
     for (size_t i = 0; i < forwarder->fd_count; i++)
         fd_done(&forwarder->fds[i]);
     free(forwarder->message);
     free(forwarder);
+}
+
+void forwarder_begin(struct forwarder *forwarder)
+{
+    forwarder->type->begin(forwarder);
+    for (size_t i = 0; i < forwarder->queue_count; i++) {
+        forwarder->lanes[i].news = true;
+        lane_publish(&forwarder->lanes[i]);
+    }
+    threads_go(&forwarder->threads);
 }
 
 void forwarder_set_offload(struct forwarder *forwarder, unsigned wanted)
@@ -117,7 +135,7 @@ char *forwarder_status(const struct forwarder *forwarder)
     size_t gone = 0;
 
     for (size_t i = 0; i < forwarder->queue_count; i++)
-        gone += forwarder->lanes[i].queue_gone;
+        gone += lane_told(&forwarder->lanes[i].report.queue_gone);
     buf_printf(&out, "{\"type\":\"%s\",\"queues\":%zu,\"queues_gone\":%zu", worker_type_name(forwarder->type->type),
                forwarder->queue_count, gone);
     if (forwarder->type->status)

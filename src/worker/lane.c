@@ -4,8 +4,12 @@
 #include "worker/forwarder.h"
 #include "worker/split.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+
+/* ---- packets ----------------------------------------------------------------------------------------------------- */
 
 static void super_packet_done(uint8_t **bytes)
 {
@@ -51,18 +55,20 @@ static void lane_take_plain(struct lane *lane, size_t length)
         lane->forwarder->type->from_device(lane, length);
 }
 
-int lane_from_device(struct lane *lane, int most)
+/* 0, or -ENODEV when the device is gone for good. */
+static int lane_from_device(struct lane *lane)
 {
     const struct forwarder_type *type = lane->forwarder->type;
     int r = 0;
 
-    for (int i = 0; i < most; i++) {
+    for (lane->turn = LANE_TURN; lane->turn > 0;) {
         ssize_t n = device_read(lane->queue, &lane->packet, PACKET_ROOM - LANE_GROWTH);
 
         if (n <= 0) {
             r = (int)n;
             break;
         }
+        lane_charge(lane, (size_t)n);
         if (type->takes_super_packets)
             type->from_device(lane, (size_t)n);
         else
@@ -73,11 +79,15 @@ int lane_from_device(struct lane *lane, int most)
     return r;
 }
 
-void lane_from_wire(struct lane *lane, int most)
+static void lane_from_wire(struct lane *lane)
 {
-    for (int i = 0; i < most; i++)
+    for (lane->turn = LANE_TURN; lane->turn > 0;) {
+        uint64_t before = lane->counters->wire_in.bytes;
+
         if (lane->forwarder->type->from_wire(lane) < 0)
             return;
+        lane_charge(lane, (size_t)(lane->counters->wire_in.bytes - before));
+    }
 }
 
 void lane_to_device(struct lane *lane, uint8_t *bytes, size_t length)
@@ -85,8 +95,92 @@ void lane_to_device(struct lane *lane, uint8_t *bytes, size_t length)
     static const struct virtio_net_hdr plain;
     enum drop_reason reason = device_write(lane->queue, bytes, length, &plain, NULL);
 
+    lane_charge(lane, length);
     if (reason == PACKET_FORWARD)
         counter_pair_add(&lane->counters->device_out, length);
     else
         counter_drop(lane->counters, reason);
+}
+
+/* ---- its life ---------------------------------------------------------------------------------------------------- */
+
+int lane_watch(struct lane *lane, int epoll_fd)
+{
+    struct epoll_event queue = {.events = EPOLLIN, .data.u32 = SOURCE_QUEUE};
+    struct epoll_event socket = {.events = EPOLLIN, .data.u32 = SOURCE_SOCKET};
+    int r;
+
+    lane->epoll_fd = epoll_fd;
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, lane->queue, &queue) < 0)
+        return -errno;
+    if (lane->socket >= 0 && !lane->socket_gone && epoll_ctl(epoll_fd, EPOLL_CTL_ADD, lane->socket, &socket) < 0) {
+        r = -errno;
+        lane_unwatch(lane);
+        return r;
+    }
+    return 0;
+}
+
+void lane_unwatch(const struct lane *lane)
+{
+    epoll_ctl(lane->epoll_fd, EPOLL_CTL_DEL, lane->queue, NULL);
+    if (lane->socket >= 0)
+        epoll_ctl(lane->epoll_fd, EPOLL_CTL_DEL, lane->socket, NULL);
+}
+
+void lane_on_queue(struct lane *lane, uint32_t events)
+{
+    int r;
+
+    if (lane->queue_gone)
+        return;
+    r = lane_from_device(lane);
+    /* An error on a queue means that there is no device behind it; one that stays would wake us for ever. */
+    if (r == 0 && (events & EPOLLIN || !(events & (EPOLLERR | EPOLLHUP))))
+        return;
+    epoll_ctl(lane->epoll_fd, EPOLL_CTL_DEL, lane->queue, NULL);
+    lane->queue_gone = true;
+    lane->news = true;
+    log_warning("%s: the device behind queue %zu is gone", lane->config->device, lane->index);
+}
+
+void lane_on_socket(struct lane *lane, uint32_t events)
+{
+    if (lane->socket_gone)
+        return;
+    if (events & EPOLLERR)
+        lane->forwarder->type->on_wire_error(lane);
+    lane_from_wire(lane);
+    if (events & EPOLLHUP) {
+        epoll_ctl(lane->epoll_fd, EPOLL_CTL_DEL, lane->socket, NULL);
+        lane->socket_gone = true;
+        log_warning("%s: socket %zu was shut down", lane->config->device, lane->index);
+    }
+}
+
+void lane_on_time(struct lane *lane)
+{
+    if (lane->timer_ns != 0 && clock_monotonic_ns() >= lane->timer_ns)
+        lane->forwarder->type->on_timer(lane);
+}
+
+bool lane_publish(struct lane *lane)
+{
+    if (!lane->news)
+        return false;
+    lane->news = false;
+    lane_tell(&lane->report.queue_gone, lane->queue_gone);
+    if (lane->forwarder->type->report)
+        lane->forwarder->type->report(lane);
+    return true;
+}
+
+int lane_wait_ms(int64_t due_ns)
+{
+    int64_t left;
+
+    if (due_ns == 0)
+        return -1;
+    left = due_ns - clock_monotonic_ns();
+    return left <= 0 ? 0 : (int)(left / NSEC_PER_MSEC) + 1;
 }

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lane: one queue of the device with what belongs to it: a socket, a slot of counters, buffers, and the state that its
- * type of worker keeps.
+ * lane: one queue of the device with what belongs to it: a socket, a slot of counters, buffers, the state that its type
+ * of worker keeps, and a thread.
  *
- * Lanes share nothing but the configuration, which they only read. What the wire gave to lane i goes to queue i, and so
- * a flow stays on one lane, in order.
+ * Lanes share nothing but the configuration, which they only read. What the wire gave to lane i goes to queue i. The
+ * kernel sends a flow's packets to the queue that it saw the flow's other direction come from, so that a flow stays on
+ * one lane, in order, at both ends.
+ *
+ * A wake-up gives the queue and the socket one turn each. A turn is bounded by what it costs: each system call as much
+ * as copying LANE_CALL bytes, and the bytes themselves. So a flood in one direction, of small packets or of large ones,
+ * takes turns with the other. The two are level-triggered: what a turn leaves is reported again.
  */
 #ifndef WORKER_LANE_H
 #define WORKER_LANE_H
@@ -12,16 +17,27 @@
 #include "worker/config.h"
 #include "worker/counters.h"
 #include "worker/device_io.h"
+#include "worker/monitor.h"
 #include "worker/udp.h"
 
 /* Room that is kept free behind a packet from the device, for an answer that is longer. */
 #define LANE_GROWTH 16
 
+#define LANE_CALL 4096
+#define LANE_TURN (512 * 1024) /* some 50 to 100 microseconds: 64 small packets, or four super-packets, in and out */
+
 struct forwarder;
 
-struct monitor {
-    struct rate_limit lines;
-    uint64_t suppressed;
+/* What an epoll set says of a descriptor in it. */
+enum source { SOURCE_QUEUE, SOURCE_SOCKET, SOURCE_STOP, SOURCE_NEWS, SOURCE_SIGNAL, SOURCE_CONTROL, SOURCE_LISTEN };
+
+/* What others may know of a lane: its thread writes it, and the main thread makes the status of it. Each member is
+ * whole by itself. */
+struct lane_report {
+    uint32_t queue_gone;
+    uint32_t path_mtu;   /* 0: not known */
+    uint32_t wire_error; /* errno; 0: none */
+    uint32_t offload;    /* bits of the type's own */
 };
 
 struct lane {
@@ -29,10 +45,13 @@ struct lane {
     const struct config *config; /* the forwarder's */
     size_t index;
     int queue, socket; /* borrowed from the forwarder; -1 where the type has no sockets */
+    int epoll_fd;      /* where they are watched; borrowed */
     bool queue_gone, socket_gone;
-    bool news;                     /* the status may have changed; the loop clears it */
+    bool news;                     /* the report is not up to date */
+    long turn;                     /* what is left of it; negative when it was overdrawn */
     int64_t timer_ns;              /* CLOCK_MONOTONIC when on_timer is due; 0: never */
     struct counter_slot *counters; /* in the page */
+    struct lane_report report;
     union {
         struct monitor monitor;
         struct udp udp;
@@ -40,12 +59,47 @@ struct lane {
     struct device_packet packet; /* the one in hand, or the datagrams */
 };
 
-/* Each handles up to `most` packets that are waiting there. The device's: -ENODEV when it is gone for good. */
-int lane_from_device(struct lane *lane, int most);
-void lane_from_wire(struct lane *lane, int most);
+/* ---- its life, on the lane's thread ------------------------------------------------------------------------------ */
+
+/* Has the epoll set (borrowed) report the queue and the socket, with an enum source as u32. 0 or -errno, and then
+ * neither is watched. lane_unwatch: any thread's, when the lane's own has ended. Closing would not do: netd holds a
+ * second descriptor of the same open files. */
+int lane_watch(struct lane *lane, int epoll_fd);
+void lane_unwatch(const struct lane *lane);
+
+/* One turn. What is gone for good is watched no more. */
+void lane_on_queue(struct lane *lane, uint32_t events);
+void lane_on_socket(struct lane *lane, uint32_t events);
+
+/* Does what is due at timer_ns. */
+void lane_on_time(struct lane *lane);
+
+/* Brings the report up to date; whether there was any news. */
+bool lane_publish(struct lane *lane);
+
+/* Milliseconds until then, as epoll_wait takes them; -1, for ever, where it is 0. */
+int lane_wait_ms(int64_t due_ns);
+
+/* ---- for the types ----------------------------------------------------------------------------------------------- */
+
+/* One system call that moved so many bytes. */
+static inline void lane_charge(struct lane *lane, size_t bytes)
+{
+    lane->turn -= LANE_CALL + (long)bytes;
+}
 
 /* Writes a packet to the device and counts it: as device_out, or as dropped. The DEVICE_HEADER_SIZE bytes before it are
  * written over. */
 void lane_to_device(struct lane *lane, uint8_t *bytes, size_t length);
+
+static inline void lane_tell(uint32_t *where, uint32_t value)
+{
+    __atomic_store_n(where, value, __ATOMIC_RELAXED);
+}
+
+static inline uint32_t lane_told(const uint32_t *where)
+{
+    return __atomic_load_n(where, __ATOMIC_RELAXED);
+}
 
 #endif

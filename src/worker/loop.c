@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Everything the worker waits for is in one epoll set. A wake-up gives each source that is ready one bounded batch:
+ * Everything the main thread waits for is in one epoll set: control, and lane 0. A wake-up goes through
  *
  *     control, listening socket, signal  ─ first, because they may change all the rest
- *     queue 0, queue 1, …, socket 0, …   ─ at most BATCH packets each, then the next
+ *     queue 0, socket 0                  ─ one bounded turn each (lane.h), in the order in which they became ready
+ *     news of the other lanes            ─ which run on threads of their own (threads.h), where there are any
  *
- * so that a flood on one side takes turns with the other, and control is heard between any two rounds. Level-triggered:
- * what a batch leaves is reported again. There is no tick; a timer runs only while somebody has something to say.
- *
- * The open files are shared with netd, which holds a second descriptor of each. Closing ours therefore does not take it
- * out of the epoll set: that has to be done by hand, before.
+ * so that control is heard between any two turns. There is no tick; a timer runs only while somebody has something to
+ * say.
  */
 #include "worker/loop.h"
 
@@ -26,12 +24,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BATCH              32 /* packets of one source in one wake-up */
 #define MESSAGES_AT_ONCE   4
 #define STATUS_INTERVAL_NS NSEC_PER_SEC
-#define EVENTS_MAX         (3 + WORKER_FDS_MAX)
-
-enum source { SOURCE_SIGNAL, SOURCE_CONTROL, SOURCE_LISTEN, SOURCE_QUEUE, SOURCE_SOCKET };
+#define EVENTS_MAX         6 /* one of each source that is here */
 
 struct loop {
     int epoll_fd, signal_fd;
@@ -45,9 +40,9 @@ struct loop {
     struct control_buffer buffer;
 };
 
-static int loop_watch(struct loop *loop, int fd, enum source source, size_t index)
+static int loop_watch(struct loop *loop, int fd, enum source source)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)source << 32 | index};
+    struct epoll_event event = {.events = EPOLLIN, .data.u32 = source};
 
     return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
@@ -57,23 +52,16 @@ static void loop_unwatch(struct loop *loop, int fd)
     epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
-static void loop_unwatch_forwarder(struct loop *loop, const struct forwarder *forwarder)
+/* Its first lane, and what the others have to say. */
+static int loop_watch_forwarder(struct loop *loop, struct forwarder *forwarder, struct err *ret_err)
 {
-    for (size_t i = 1; i < forwarder->fd_count; i++)
-        loop_unwatch(loop, forwarder->fds[i]);
-}
+    int r = lane_watch(&forwarder->lanes[0], loop->epoll_fd);
 
-static int loop_watch_forwarder(struct loop *loop, const struct forwarder *forwarder, struct err *ret_err)
-{
-    int r = 0;
-
-    for (size_t i = 0; i < forwarder->queue_count && r == 0; i++) {
-        r = loop_watch(loop, forwarder->lanes[i].queue, SOURCE_QUEUE, i);
-        if (r == 0 && i < forwarder->socket_count)
-            r = loop_watch(loop, forwarder->lanes[i].socket, SOURCE_SOCKET, i);
+    if (r == 0 && forwarder->threads.news_fd >= 0) {
+        r = loop_watch(loop, forwarder->threads.news_fd, SOURCE_NEWS);
+        if (r < 0)
+            lane_unwatch(&forwarder->lanes[0]);
     }
-    if (r < 0)
-        loop_unwatch_forwarder(loop, forwarder);
     return r < 0 ? err_set_kernel(ret_err, r, "epoll_ctl", "the descriptors") : 0;
 }
 
@@ -129,9 +117,10 @@ static void loop_configure(struct loop *loop, struct control_message *message)
         return;
     }
     if (loop->forwarder)
-        loop_unwatch_forwarder(loop, loop->forwarder);
+        lane_unwatch(&loop->forwarder->lanes[0]);
     forwarder_free(loop->forwarder);
     loop->forwarder = forwarder;
+    forwarder_begin(forwarder);
     loop_send_status(loop, "ready");
 }
 
@@ -212,109 +201,57 @@ static void loop_on_listen(struct loop *loop)
         }
         close(fd);
     }
-    loop->connected = loop_watch(loop, loop->control_fd, SOURCE_CONTROL, 0) == 0;
-}
-
-/* ---- packets ----------------------------------------------------------------------------------------------------- */
-
-static void loop_on_queue(struct loop *loop, size_t index, uint32_t events)
-{
-    struct lane *lane = &loop->forwarder->lanes[index];
-    int r;
-
-    if (lane->queue_gone)
-        return;
-    r = lane_from_device(lane, BATCH);
-    /* An error on a queue means that there is no device behind it; one that stays would wake us for ever. */
-    if (r == 0 && (events & EPOLLIN || !(events & (EPOLLERR | EPOLLHUP))))
-        return;
-    loop_unwatch(loop, lane->queue);
-    lane->queue_gone = true;
-    lane->news = true;
-    log_warning("%s: the device behind queue %zu is gone", lane->config->device, index);
-}
-
-static void loop_on_socket(struct loop *loop, size_t index, uint32_t events)
-{
-    struct lane *lane = &loop->forwarder->lanes[index];
-
-    if (lane->socket_gone)
-        return;
-    if (events & EPOLLERR)
-        loop->forwarder->type->on_wire_error(lane);
-    lane_from_wire(lane, BATCH);
-    if (events & EPOLLHUP) {
-        loop_unwatch(loop, lane->socket);
-        lane->socket_gone = true;
-        lane->news = true;
-        log_warning("%s: socket %zu was shut down", lane->config->device, index);
-    }
+    loop->connected = loop_watch(loop, loop->control_fd, SOURCE_CONTROL) == 0;
 }
 
 /* ---- time -------------------------------------------------------------------------------------------------------- */
 
 /* Status that changed is sent, but not more often than once in an interval, and not where it is the same again. */
-static void loop_report(struct loop *loop, int64_t now)
+static void loop_note_news(struct loop *loop)
 {
-    for (size_t i = 0; i < loop->forwarder->queue_count; i++) {
-        struct lane *lane = &loop->forwarder->lanes[i];
+    if (loop->status_due_ns == 0)
+        loop->status_due_ns = loop->status_sent_ns + STATUS_INTERVAL_NS;
+}
 
-        if (lane->news && loop->status_due_ns == 0)
-            loop->status_due_ns = loop->status_sent_ns + STATUS_INTERVAL_NS;
-        lane->news = false;
-    }
-    if (loop->status_due_ns != 0 && now >= loop->status_due_ns) {
-        char *text = forwarder_status(loop->forwarder);
-        bool same = text && loop->status && strcmp(text, loop->status) == 0;
+static void loop_report(struct loop *loop)
+{
+    char *text;
+    bool same;
 
-        free(text);
-        loop->status_due_ns = 0;
-        if (loop->connected && !same)
-            loop_send_status(loop, "status");
-    }
+    if (loop->status_due_ns == 0 || clock_monotonic_ns() < loop->status_due_ns)
+        return;
+    threads_take_news(&loop->forwarder->threads);
+    text = forwarder_status(loop->forwarder);
+    same = text && loop->status && strcmp(text, loop->status) == 0;
+    free(text);
+    loop->status_due_ns = 0;
+    if (loop->connected && !same)
+        loop_send_status(loop, "status");
 }
 
 static void loop_on_time(struct loop *loop)
 {
-    struct forwarder *forwarder = loop->forwarder;
-    bool due = loop->status_due_ns != 0;
-    int64_t now;
+    struct lane *lane = &loop->forwarder->lanes[0];
 
-    if (!forwarder)
-        return;
-    for (size_t i = 0; i < forwarder->queue_count; i++)
-        due = due || forwarder->lanes[i].news || forwarder->lanes[i].timer_ns != 0;
-    if (!due)
-        return;
-    now = clock_monotonic_ns();
-    for (size_t i = 0; i < forwarder->queue_count; i++)
-        if (forwarder->lanes[i].timer_ns != 0 && now >= forwarder->lanes[i].timer_ns)
-            forwarder->type->on_timer(&forwarder->lanes[i]);
-    loop_report(loop, now);
+    lane_on_time(lane);
+    if (lane_publish(lane))
+        loop_note_news(loop);
+    loop_report(loop);
 }
 
 /* Milliseconds for epoll_wait; -1: until something happens. */
 static int loop_timeout_ms(const struct loop *loop)
 {
-    int64_t next = loop->status_due_ns, left;
+    int64_t next = loop->status_due_ns, timer = loop->forwarder ? loop->forwarder->lanes[0].timer_ns : 0;
 
-    for (size_t i = 0; loop->forwarder && i < loop->forwarder->queue_count; i++) {
-        int64_t timer = loop->forwarder->lanes[i].timer_ns;
-
-        if (timer != 0 && (next == 0 || timer < next))
-            next = timer;
-    }
-    if (next == 0)
-        return -1;
-    left = next - clock_monotonic_ns();
-    return left <= 0 ? 0 : (int)(left / NSEC_PER_MSEC) + 1;
+    return lane_wait_ms(timer != 0 && (next == 0 || timer < next) ? timer : next);
 }
 
 /* ---- the loop ---------------------------------------------------------------------------------------------------- */
 
 static void loop_handle_first(struct loop *loop, const struct epoll_event *event)
 {
-    switch ((enum source)(event->data.u64 >> 32)) {
+    switch ((enum source)event->data.u32) {
     case SOURCE_SIGNAL:
         loop->stop = true;
         break;
@@ -331,14 +268,18 @@ static void loop_handle_first(struct loop *loop, const struct epoll_event *event
 
 static void loop_handle_packets(struct loop *loop, const struct epoll_event *event)
 {
-    size_t index = (size_t)(event->data.u64 & UINT32_MAX);
+    struct forwarder *forwarder = loop->forwarder;
 
-    switch ((enum source)(event->data.u64 >> 32)) {
+    switch ((enum source)event->data.u32) {
     case SOURCE_QUEUE:
-        loop_on_queue(loop, index, event->events);
+        lane_on_queue(&forwarder->lanes[0], event->events);
         break;
     case SOURCE_SOCKET:
-        loop_on_socket(loop, index, event->events);
+        lane_on_socket(&forwarder->lanes[0], event->events);
+        break;
+    case SOURCE_NEWS:
+        threads_hear(&forwarder->threads);
+        loop_note_news(loop);
         break;
     default:
         break;
@@ -358,7 +299,8 @@ static int loop_turn(struct loop *loop)
     /* After a new configuration the events are about descriptors of the old one: they will be reported again. */
     for (int i = 0; i < count && !loop->stop && loop->forwarder && loop->forwarder == before; i++)
         loop_handle_packets(loop, &events[i]);
-    loop_on_time(loop);
+    if (loop->forwarder)
+        loop_on_time(loop);
     return 0;
 }
 
@@ -375,15 +317,15 @@ static int loop_open(struct loop *loop, struct err *ret_err)
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (loop->epoll_fd < 0)
         return err_set_kernel(ret_err, -errno, "epoll_create1", "the event loop");
-    r = loop_watch(loop, loop->signal_fd, SOURCE_SIGNAL, 0);
+    r = loop_watch(loop, loop->signal_fd, SOURCE_SIGNAL);
     if (r == 0)
-        r = loop_watch(loop, loop->control_fd, SOURCE_CONTROL, 0);
+        r = loop_watch(loop, loop->control_fd, SOURCE_CONTROL);
     if (r < 0)
         return err_set_kernel(ret_err, r, "epoll_ctl", "the control socket");
     loop->connected = true;
     r = fd_set_nonblocking(loop->listen_fd);
     if (r == 0)
-        r = loop_watch(loop, loop->listen_fd, SOURCE_LISTEN, 0);
+        r = loop_watch(loop, loop->listen_fd, SOURCE_LISTEN);
     if (r < 0)
         log_warning("no listening socket, so no later netd can attach: %s", strerror(-r));
     return 0;

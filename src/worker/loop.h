@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * loop: a worker's one thread, run to completion.
+ * loop: a worker's main thread.
  */
 #ifndef WORKER_LOOP_H
 #define WORKER_LOOP_H

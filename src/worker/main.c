@@ -6,6 +6,7 @@
 #include "tunwright/worker.h"
 #include "worker/loop.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,15 @@ static void signals_set(void)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigprocmask(SIG_SETMASK, &signals, NULL);
+}
+
+/* There are many workers on a host, so that each is to be small: no heap for each thread, and large buffers come fresh
+ * from the kernel, which takes no memory for what is never touched. */
+static void memory_set(void)
+{
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_THRESHOLD, 64 * 1024); /* naming it keeps it from growing */
+    mallopt(M_TRIM_THRESHOLD, 64 * 1024);
 }
 
 int main(int argc, char **argv)
@@ -46,6 +56,7 @@ int main(int argc, char **argv)
     prctl(PR_SET_DUMPABLE, 0); /* all workers have one uid: none may look into another */
 #endif
     signals_set();
+    memory_set();
     if (loop_run(WORKER_CONTROL_FD, WORKER_LISTEN_FD, &err) < 0) {
         log_error("%s", err.message);
         return EXIT_FAILURE;

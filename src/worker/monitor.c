@@ -2,8 +2,6 @@
 /*
  * monitor: counts what comes out of the device, says so in the log at a bounded rate, and drops it.
  */
-#include "worker/monitor.h"
-
 #include "worker/forwarder.h"
 
 #include <stdio.h>
@@ -12,15 +10,19 @@
 
 static int monitor_init(struct forwarder *forwarder, struct err *ret_err)
 {
-    (void)ret_err;
-    for (size_t i = 0; i < forwarder->queue_count; i++) {
-        struct monitor *monitor = &forwarder->lanes[i].monitor;
+    struct monitor *all = &forwarder->lanes[0].monitor;
 
-        monitor->lines.rate = forwarder->config.worker.monitor.log_rate;
-        monitor->lines.burst = forwarder->config.worker.monitor.log_rate;
-    }
-    forwarder_set_offload(forwarder, 0);
+    (void)ret_err;
+    pthread_mutex_init(&all->lock, NULL);
+    all->lines.rate = all->lines.burst = forwarder->config.worker.monitor.log_rate;
+    for (size_t i = 0; i < forwarder->queue_count; i++)
+        forwarder->lanes[i].monitor.all = all;
     return 0;
+}
+
+static void monitor_begin(struct forwarder *forwarder)
+{
+    forwarder_set_offload(forwarder, 0);
 }
 
 static void monitor_describe_ip(const uint8_t *bytes, const struct packet_view *view, char *out, size_t size)
@@ -56,22 +58,28 @@ void monitor_describe(enum device_kind kind, const uint8_t *bytes, size_t length
         snprintf(out, size, "ethertype 0x%04x", view.ethertype);
 }
 
+/* The first one that is passed over has its lane say, a while later, how many there were. */
+static bool monitor_permits(struct lane *lane)
+{
+    struct monitor *all = lane->monitor.all;
+    int64_t now = clock_monotonic_ns();
+    bool permits;
+
+    pthread_mutex_lock(&all->lock);
+    permits = rate_limit_permits(&all->lines, now);
+    if (!permits && all->suppressed++ == 0)
+        lane->timer_ns = now + SUMMARY_AFTER_NS;
+    pthread_mutex_unlock(&all->lock);
+    return permits;
+}
+
 static void monitor_from_device(struct lane *lane, size_t length)
 {
-    struct monitor *monitor = &lane->monitor;
     char text[MONITOR_TEXT_SIZE];
-    int64_t now;
 
     counter_drop(lane->counters, DROP_NOT_FORWARDED);
-    if (lane->config->worker.monitor.log_rate == 0)
+    if (lane->config->worker.monitor.log_rate == 0 || !monitor_permits(lane))
         return;
-    now = clock_monotonic_ns();
-    if (!rate_limit_permits(&monitor->lines, now)) {
-        monitor->suppressed++;
-        if (lane->timer_ns == 0)
-            lane->timer_ns = now + SUMMARY_AFTER_NS;
-        return;
-    }
     monitor_describe(lane->config->kind, lane->packet.bytes, length, text, sizeof(text));
     log_info("%s: %s of %zu bytes: %s", lane->config->device, lane->config->kind == DEVICE_TUN ? "packet" : "frame",
              length, text);
@@ -79,14 +87,21 @@ static void monitor_from_device(struct lane *lane, size_t length)
 
 static void monitor_on_timer(struct lane *lane)
 {
-    log_info("%s: %llu more not logged", lane->config->device, (unsigned long long)lane->monitor.suppressed);
-    lane->monitor.suppressed = 0;
+    struct monitor *all = lane->monitor.all;
+    uint64_t suppressed;
+
     lane->timer_ns = 0;
+    pthread_mutex_lock(&all->lock);
+    suppressed = all->suppressed;
+    all->suppressed = 0;
+    pthread_mutex_unlock(&all->lock);
+    log_info("%s: %llu more not logged", lane->config->device, (unsigned long long)suppressed);
 }
 
 const struct forwarder_type monitor_type = {
     .type = WORKER_MONITOR,
     .init = monitor_init,
+    .begin = monitor_begin,
     .from_device = monitor_from_device,
     .on_timer = monitor_on_timer,
 };

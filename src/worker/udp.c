@@ -10,18 +10,26 @@ static int udp_init(struct forwarder *forwarder, struct err *ret_err)
 
     for (size_t i = 0; i < forwarder->queue_count; i++) {
         struct lane *lane = &forwarder->lanes[i];
-        int r = wire_init(&lane->udp.wire, lane->socket, &worker->udp.local, &worker->udp.remote,
-                          WIRE_SEGMENT | WIRE_GRO, ret_err);
+        struct endpoint local = worker->udp.local, remote = worker->udp.remote;
+        int r;
 
+        if (forwarder->socket_count > 1) {
+            local.port = (uint16_t)(local.port + i);
+            remote.port = (uint16_t)(remote.port + i);
+        }
+        r = wire_init(&lane->udp.wire, lane->socket, &local, &remote, WIRE_SEGMENT | WIRE_GRO, ret_err);
         if (r < 0)
             return r;
         lane->udp.answers = (struct rate_limit){.rate = ANSWERS_RATE, .burst = ANSWERS_RATE};
     }
-    /* last: what is refused must not change what the device does for the configuration in force */
+    return 0;
+}
+
+static void udp_begin(struct forwarder *forwarder)
+{
     forwarder_set_offload(forwarder, DEVICE_TSO | DEVICE_USO);
     for (size_t i = 0; i < forwarder->queue_count; i++)
         forwarder->lanes[i].udp.merges = forwarder->device_offload != 0;
-    return 0;
 }
 
 void udp_take_news(struct lane *lane)
@@ -38,6 +46,36 @@ static void udp_on_wire_error(struct lane *lane)
     udp_take_news(lane);
 }
 
+enum udp_report_offload { UDP_MERGES = 1 << 0, UDP_SEGMENTS = 1 << 1, UDP_GROUPS = 1 << 2 };
+
+static void udp_report(struct lane *lane)
+{
+    const struct udp *udp = &lane->udp;
+
+    lane_tell(&lane->report.path_mtu, udp->wire.path_mtu);
+    lane_tell(&lane->report.wire_error, (uint32_t)udp->wire.error);
+    lane_tell(&lane->report.offload, (udp->merges ? UDP_MERGES : 0U) | (udp->wire.segments ? UDP_SEGMENTS : 0U) |
+                                         (udp->wire.gro ? UDP_GROUPS : 0U));
+}
+
+/* Of all lanes: the narrowest path, the first error, and what is in use everywhere. */
+static struct lane_report udp_report_all(const struct forwarder *forwarder)
+{
+    struct lane_report all = {.offload = ~0U};
+
+    for (size_t i = 0; i < forwarder->queue_count; i++) {
+        const struct lane_report *report = &forwarder->lanes[i].report;
+        uint32_t path_mtu = lane_told(&report->path_mtu);
+
+        if (path_mtu != 0 && (all.path_mtu == 0 || path_mtu < all.path_mtu))
+            all.path_mtu = path_mtu;
+        if (all.wire_error == 0)
+            all.wire_error = lane_told(&report->wire_error);
+        all.offload &= lane_told(&report->offload);
+    }
+    return all;
+}
+
 static const char *truth(bool value)
 {
     return value ? "true" : "false";
@@ -45,30 +83,31 @@ static const char *truth(bool value)
 
 static void udp_status(const struct forwarder *forwarder, struct buf *out)
 {
-    const struct udp *udp = &forwarder->lanes[0].udp;
-    const struct wire *wire = &udp->wire;
+    const struct lane_report all = udp_report_all(forwarder);
 
-    if (wire->path_mtu > 0)
-        buf_printf(out, ",\"path_mtu\":%u", wire->path_mtu);
+    if (all.path_mtu > 0)
+        buf_printf(out, ",\"path_mtu\":%u", all.path_mtu);
     else
         buf_add_text(out, ",\"path_mtu\":null");
-    if (wire->error > 0)
-        buf_printf(out, ",\"wire_error\":\"%s\"", errno_name(wire->error));
+    if (all.wire_error > 0)
+        buf_printf(out, ",\"wire_error\":\"%s\"", errno_name((int)all.wire_error));
     else
         buf_add_text(out, ",\"wire_error\":null");
     buf_printf(out, ",\"offload\":{\"tso\":%s,\"uso\":%s,\"merge\":%s,\"udp_segment\":%s,\"udp_gro\":%s}",
                truth(forwarder->device_offload & DEVICE_TSO), truth(forwarder->device_offload & DEVICE_USO),
-               truth(udp->merges), truth(wire->segments), truth(wire->gro));
+               truth(all.offload & UDP_MERGES), truth(all.offload & UDP_SEGMENTS), truth(all.offload & UDP_GROUPS));
 }
 
 const struct forwarder_type udp_type = {
     .type = WORKER_UDP,
-    .sockets = 1,
+    .has_sockets = true,
     .init = udp_init,
+    .begin = udp_begin,
     .takes_super_packets = true,
     .from_device = udp_from_device,
     .flush = udp_flush,
     .from_wire = udp_from_wire,
     .on_wire_error = udp_on_wire_error,
+    .report = udp_report,
     .status = udp_status,
 };
