@@ -41,8 +41,8 @@ enum ipc_op {
 
 struct ipc_worker_start {
     char program[WORKER_PROGRAM_SIZE];
-    uint32_t queues, socket_count;
-    struct socket_spec sockets[WORKER_SOCKETS_MAX];
+    uint32_t queues, socket_spec_count;
+    struct socket_spec sockets[SOCKET_SPECS_MAX];
     uint64_t tag;
     uint32_t config_length; /* bytes of text after the struct */
 };
@@ -97,7 +97,7 @@ struct ipc_reply {
 
 /* ---- packets with descriptors ------------------------------------------------------------------------------------ */
 
-#define IPC_FDS_MAX 24
+#define IPC_FDS_MAX 40
 
 /* Sends head and text as one packet with `fd_count` descriptors (borrowed). Without MSG_DONTWAIT it waits. 0 or -errno.
  */

@@ -343,24 +343,33 @@ char *route_print(const struct route *route); /* the same of route_to_json */
 /* ---- what a worker is started with ------------------------------------------------------------------------------- */
 
 #define WORKER_PROGRAM_SIZE 64 /* a file name in netd's worker directory */
-#define WORKER_SOCKETS_MAX  4
+#define WORKER_SOCKETS_MAX  16
+#define SOCKET_SPECS_MAX    4
 #define WORKER_CONFIG_MAX   65536 /* bytes of JSON */
 
+/* One socket, or several on consecutive ports. */
 struct socket_spec {
-    int32_t type; /* SOCK_DGRAM */
-    struct endpoint local;
+    int32_t type;                     /* SOCK_DGRAM */
+    uint32_t count;                   /* 1 to WORKER_SOCKETS_MAX, of all specs together */
+    struct endpoint local;            /* of the first; the last port is 65535 at most */
+    uint32_t mark;                    /* SO_MARK; 0: none */
+    char interface[DEVICE_NAME_SIZE]; /* SO_BINDTODEVICE; "": none */
 };
+/* Whether the kernel would let both have what they ask for. */
+bool socket_specs_collide(const struct socket_spec *a, const struct socket_spec *b);
 
 struct worker_spec {
     char program[WORKER_PROGRAM_SIZE];
     uint32_t queues;
-    uint32_t socket_count;
-    struct socket_spec sockets[WORKER_SOCKETS_MAX];
+    uint32_t socket_spec_count;
+    struct socket_spec sockets[SOCKET_SPECS_MAX];
     uint64_t tag; /* FNV-1a over all the rest: equal tags, equal workers */
     char *config; /* owned JSON text: {"device": {"name", "kind"}, "worker": {…}} */
     size_t config_length;
 };
 void worker_spec_done(struct worker_spec *spec);
+/* What the worker of a device needs; how many of them there are. */
+uint32_t worker_sockets(const struct device *device, struct socket_spec ret_specs[static SOCKET_SPECS_MAX]);
 /* From a device whose worker is not WORKER_NONE. -ENOMEM. */
 int worker_spec_build(const struct device *device, struct worker_spec *ret_spec);
 

@@ -38,7 +38,7 @@
 #define WORKER_LISTEN_FD        4
 #define WORKER_MESSAGE_MAX      (65536 + 256) /* bytes of one packet on fd 3 */
 #define WORKER_STATUS_MAX       4096          /* bytes of a status body */
-#define WORKER_FDS_MAX          24            /* 1 page, 16 queues, 4 sockets, and room */
+#define WORKER_FDS_MAX          40            /* 1 page, 16 queues, 16 sockets, and room */
 #define WORKER_READY_TIMEOUT_MS 5000          /* how long netd waits for `ready` */
 
 /* ---- the counter page -------------------------------------------------------------------------------------------- */

@@ -184,13 +184,14 @@ static struct document *document_without(struct document *document, const struct
 
 /* An address that a worker is, or will be, bound to. Two cannot have one at the same time, not for a moment. */
 struct binding {
-    struct endpoint local;
+    struct socket_spec socket;
     const struct part *part;
 };
 
 static int bindings_in_order(const void *a, const void *b)
 {
-    const struct endpoint *left = &((const struct binding *)a)->local, *right = &((const struct binding *)b)->local;
+    const struct endpoint *left = &((const struct binding *)a)->socket.local;
+    const struct endpoint *right = &((const struct binding *)b)->socket.local;
     int order = memcmp(left->addr.bytes, right->addr.bytes, sizeof(left->addr.bytes));
 
     if (order == 0)
@@ -198,41 +199,79 @@ static int bindings_in_order(const void *a, const void *b)
     return order ? order : left->port - right->port;
 }
 
-static const struct endpoint *document_local(const struct document *document)
+static uint32_t part_sockets(const struct part *part, bool after, struct socket_spec ret_specs[static SOCKET_SPECS_MAX])
 {
-    return document && document->device->worker.type == WORKER_UDP ? &document->device->worker.udp.local : NULL;
+    const struct document *document = after ? part->next : part->current ? part->current->document : NULL;
+
+    return document ? worker_sockets(document->device, ret_specs) : 0;
 }
 
-static const struct endpoint *part_local(const struct part *part, bool after)
+static struct binding *bindings_collect(const struct transaction *t, bool after, size_t *ret_count)
 {
-    return document_local(after ? part->next : part->current ? part->current->document : NULL);
+    struct binding *bindings = calloc(t->count * SOCKET_SPECS_MAX + 1, sizeof(*bindings));
+
+    *ret_count = 0;
+    for (size_t i = 0; bindings && i < t->count; i++) {
+        struct socket_spec specs[SOCKET_SPECS_MAX];
+        uint32_t count = part_sockets(&t->parts[i], after, specs);
+
+        for (uint32_t s = 0; s < count; s++)
+            bindings[(*ret_count)++] = (struct binding){.socket = specs[s], .part = &t->parts[i]};
+    }
+    if (bindings)
+        qsort(bindings, *ret_count, sizeof(*bindings), bindings_in_order);
+    return bindings;
 }
 
-/* Says of each part whether another one will have the address that it has, or had the one that it will have. */
+/* The first in order that is not before `key`; `count` where there is none. */
+static size_t bindings_seek(const struct binding *bindings, size_t count, const struct binding *key)
+{
+    size_t low = 0, high = count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (bindings_in_order(&bindings[middle], key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Whether another part than this has one of these ports. Whoever has begins at most so many ports earlier. */
+static bool bindings_hold(const struct binding *bindings, size_t count, const struct socket_spec *socket,
+                          const struct part *part)
+{
+    struct binding first = {.socket = *socket}, last = first;
+
+    first.socket.local.port =
+        (uint16_t)(socket->local.port < WORKER_SOCKETS_MAX ? 0 : socket->local.port - WORKER_SOCKETS_MAX + 1);
+    last.socket.local.port = (uint16_t)(socket->local.port + socket->count - 1);
+    for (size_t i = bindings_seek(bindings, count, &first); i < count && bindings_in_order(&bindings[i], &last) <= 0;
+         i++)
+        if (bindings[i].part != part && socket_specs_collide(&bindings[i].socket, socket))
+            return true;
+    return false;
+}
+
+/* Says of each part whether another one will have an address that it has, or had one that it will have. */
 static int transaction_find_yielding(struct transaction *t, bool after)
 {
-    static const struct endpoint none;
-    struct binding *bindings = calloc(t->count + 1, sizeof(*bindings));
-    size_t count = 0;
+    size_t count;
+    struct binding *bindings = bindings_collect(t, after, &count);
 
     if (!bindings)
         return -ENOMEM;
-    for (size_t i = 0; i < t->count; i++) {
-        const struct endpoint *local = part_local(&t->parts[i], after);
-
-        if (local)
-            bindings[count++] = (struct binding){.local = *local, .part = &t->parts[i]};
-    }
-    qsort(bindings, count, sizeof(*bindings), bindings_in_order);
     for (size_t i = 0; count > 0 && i < t->count; i++) {
         struct part *part = &t->parts[i];
-        const struct endpoint *local = part_local(part, !after);
-        const struct binding key = {.local = local ? *local : none};
-        const struct binding *found =
-            local ? bsearch(&key, bindings, count, sizeof(*bindings), bindings_in_order) : NULL;
+        struct socket_spec specs[SOCKET_SPECS_MAX];
+        uint32_t spec_count = part_sockets(part, !after, specs);
         bool *yields = after ? &part->yields : &part->yields_back;
 
-        *yields = found && found->part != part;
+        *yields = false;
+        for (uint32_t s = 0; s < spec_count && !*yields; s++)
+            *yields = bindings_hold(bindings, count, &specs[s], part);
     }
     free(bindings);
     return 0;

@@ -187,20 +187,33 @@ static bool program_is_sound(const char program[static WORKER_PROGRAM_SIZE])
     return text_is_terminated(program, WORKER_PROGRAM_SIZE) && netns_name_is_valid(program);
 }
 
+static bool socket_spec_is_sound(const struct socket_spec *spec)
+{
+    if (spec->type != SOCK_DGRAM || !addr_is_sound(&spec->local.addr) || spec->local.port == 0)
+        return false;
+    if (spec->count < 1 || spec->count > WORKER_SOCKETS_MAX || spec->local.port + spec->count - 1 > UINT16_MAX)
+        return false;
+    return FIELD_IS_TERMINATED(spec->interface) && (!spec->interface[0] || interface_name_is_valid(spec->interface));
+}
+
 static int worker_check(const struct ipc_request *request, struct err *ret_err)
 {
     const struct ipc_worker_start *worker = &request->worker;
+    uint32_t sockets = 0;
     if (!program_is_sound(worker->program))
         return refuse(ret_err, "program: not a file name");
     if (worker->queues < 1 || worker->queues > DEVICE_QUEUES_MAX)
         return refuse(ret_err, "queues: out of range");
-    if (worker->socket_count > WORKER_SOCKETS_MAX)
+    if (worker->socket_spec_count > SOCKET_SPECS_MAX)
         return refuse(ret_err, "sockets: too many");
-    for (size_t i = 0; i < worker->socket_count; i++) {
+    for (size_t i = 0; i < worker->socket_spec_count; i++) {
         const struct socket_spec *spec = &worker->sockets[i];
-        if (spec->type != SOCK_DGRAM || !addr_is_sound(&spec->local.addr) || spec->local.port == 0)
+        if (!socket_spec_is_sound(spec))
             return refuse(ret_err, "sockets: not in form");
+        sockets += spec->count;
     }
+    if (sockets > WORKER_SOCKETS_MAX)
+        return refuse(ret_err, "sockets: too many");
     if (worker->config_length == 0 || worker->config_length > WORKER_CONFIG_MAX)
         return refuse(ret_err, "config: empty or too long");
     return 0;
@@ -374,7 +387,7 @@ static void worker_from_spec(const struct worker_spec *spec, struct ipc_worker_s
 {
     memcpy(ret_worker->program, spec->program, sizeof ret_worker->program);
     ret_worker->queues = spec->queues;
-    ret_worker->socket_count = spec->socket_count;
+    ret_worker->socket_spec_count = spec->socket_spec_count;
     memcpy(ret_worker->sockets, spec->sockets, sizeof ret_worker->sockets);
     ret_worker->tag = spec->tag;
     ret_worker->config_length = spec->config_length > UINT32_MAX ? UINT32_MAX : (uint32_t)spec->config_length;

@@ -3,6 +3,18 @@
 #include "tunwright/model.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+static bool socket_ports_overlap(const struct socket_spec *a, const struct socket_spec *b)
+{
+    return a->local.port < b->local.port + b->count && b->local.port < a->local.port + a->count;
+}
+
+bool socket_specs_collide(const struct socket_spec *a, const struct socket_spec *b)
+{
+    bool apart = a->interface[0] != '\0' && b->interface[0] != '\0' && strcmp(a->interface, b->interface) != 0;
+    return !apart && a->type == b->type && ip_addr_equal(&a->local.addr, &b->local.addr) && socket_ports_overlap(a, b);
+}
 
 void worker_spec_done(struct worker_spec *spec)
 {

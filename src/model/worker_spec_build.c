@@ -35,15 +35,30 @@ static uint64_t worker_spec_tag(const struct worker_spec *spec)
 {
     uint64_t tag = fnv1a(FNV1A_START, spec->program, strlen(spec->program) + 1);
     tag = tag_add_number(tag, spec->queues);
-    tag = tag_add_number(tag, spec->socket_count);
-    for (uint32_t i = 0; i < spec->socket_count; i++) {
+    tag = tag_add_number(tag, spec->socket_spec_count);
+    for (uint32_t i = 0; i < spec->socket_spec_count; i++) {
         const struct socket_spec *socket = &spec->sockets[i];
         tag = tag_add_number(tag, (uint32_t)socket->type);
         tag = tag_add_number(tag, socket->local.addr.family);
         tag = fnv1a(tag, socket->local.addr.bytes, sizeof(socket->local.addr.bytes));
         tag = tag_add_number(tag, socket->local.port);
+        tag = tag_add_number(tag, socket->count);
+        tag = tag_add_number(tag, socket->mark);
+        tag = fnv1a(tag, socket->interface, strlen(socket->interface) + 1);
     }
     return fnv1a(tag, spec->config, spec->config_length);
+}
+
+uint32_t worker_sockets(const struct device *device, struct socket_spec ret_specs[static SOCKET_SPECS_MAX])
+{
+    const struct worker_config *worker = &device->worker;
+
+    if (worker->type != WORKER_UDP)
+        return 0;
+    ret_specs[0] =
+        (struct socket_spec){.type = SOCK_DGRAM, .count = 1, .local = worker->udp.local, .mark = worker->udp.mark};
+    text_copy(ret_specs[0].interface, sizeof(ret_specs[0].interface), worker->udp.interface);
+    return 1;
 }
 
 int worker_spec_build(const struct device *device, struct worker_spec *ret_spec)
@@ -54,10 +69,7 @@ int worker_spec_build(const struct device *device, struct worker_spec *ret_spec)
     if (device->worker.type == WORKER_NONE)
         return -EINVAL;
     text_copy(spec.program, sizeof(spec.program), worker_program);
-    if (device->worker.type == WORKER_UDP) {
-        spec.sockets[0] = (struct socket_spec){.type = SOCK_DGRAM, .local = device->worker.udp.local};
-        spec.socket_count = 1;
-    }
+    spec.socket_spec_count = worker_sockets(device, spec.sockets);
     json = worker_spec_json(device);
     spec.config = json ? cJSON_PrintUnformatted(json) : NULL;
     if (!spec.config)

@@ -111,8 +111,8 @@ static struct observed_worker *worker_find(struct kernel_fake *fake, const struc
 static bool worker_has_socket(struct kernel_fake *fake, const struct step *told, const struct socket_spec *socket)
 {
     bool has = false;
-    for (size_t i = 0; !has && i < told->worker.socket_count; i++)
-        has = endpoint_equal(&told->worker.sockets[i].local, &socket->local);
+    for (size_t i = 0; !has && i < told->worker.socket_spec_count; i++)
+        has = socket_specs_collide(&told->worker.sockets[i], socket);
     if (!has || !worker_find(fake, &told->device.uuid))
         return false;
     for (const struct step *later = told + 1; later < fake->log + fake->log_count; later++)
@@ -125,7 +125,7 @@ static bool worker_has_socket(struct kernel_fake *fake, const struct step *told,
 static int sockets_check(struct kernel_fake *fake, const struct device_key *key, const struct worker_spec *spec,
                          struct err *ret_err)
 {
-    for (size_t s = 0; s < spec->socket_count; s++)
+    for (size_t s = 0; s < spec->socket_spec_count; s++)
         for (size_t i = 0; i < fake->log_count; i++) {
             const struct step *told = &fake->log[i];
             if ((told->kind != STEP_WORKER_START && told->kind != STEP_WORKER_CONFIGURE) ||

@@ -218,7 +218,8 @@ static int candidate_adopt(struct netd *netd, struct candidate *candidate, const
         return result;
     }
     memcpy(set.config, message->config, message->config_length);
-    memcpy(set.sockets, fds + 1 + queues, message->head.sockets * sizeof(int));
+    set.sockets.count = message->head.sockets;
+    memcpy(set.sockets.fds, fds + 1 + queues, message->head.sockets * sizeof(int));
     result = devices_add(netd, &key, ifindex, fds + 1, queues, &device, ret_err);
     if (result < 0) {
         close(fds[0]);

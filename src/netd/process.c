@@ -133,7 +133,7 @@ int process_configure(struct netd_worker *worker, const struct worker_set *set, 
     for (uint32_t i = 0; i < set->head.queues; i++)
         fds[count++] = worker->device->queues[i];
     for (uint32_t i = 0; i < set->head.sockets; i++)
-        fds[count++] = set->sockets[i];
+        fds[count++] = set->sockets.fds[i];
     size_t length = configure_head_print(&set->head, head);
     int result = worker->control.fd < 0 ? -EPIPE
                                         : seqpacket_send(worker->control.fd, head, length, set->config,

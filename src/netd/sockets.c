@@ -38,10 +38,10 @@ bool socket_is_sound(int fd)
     return socket_local(fd, &local) == 0;
 }
 
-static bool socket_matches(int fd, const struct socket_spec *spec)
+static bool socket_is_at(int fd, int32_t type, const struct endpoint *wanted)
 {
     struct endpoint local;
-    return spec->type == SOCK_DGRAM && socket_local(fd, &local) == 0 && endpoint_equal(&local, &spec->local);
+    return type == SOCK_DGRAM && socket_local(fd, &local) == 0 && endpoint_equal(&local, wanted);
 }
 
 /* The buffers' size is a wish: without CAP_NET_ADMIN over the initial user namespace it ends at the system's limit. */
@@ -54,21 +54,75 @@ static void socket_buffers_set(int fd)
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
 }
 
-static int socket_open(const struct socket_spec *spec, int *ret_fd, struct err *ret_err)
+/* ---- the way its packets take ------------------------------------------------------------------------------------ */
+
+static int socket_way_read(int fd, struct socket_way *ret_way)
 {
+    struct socket_way way = {.changed = false};
+    socklen_t size = sizeof way.mark, name_size = sizeof way.interface;
+    if (getsockopt(fd, SOL_SOCKET, SO_MARK, &way.mark, &size) < 0)
+        return -errno;
+    /* ENODEV: it was bound to one that has gone since */
+    if (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, way.interface, &name_size) < 0 && errno != ENODEV)
+        return -errno;
+    *ret_way = way;
+    return 0;
+}
+
+/* Only what differs: to bind a socket that is bound already takes CAP_NET_RAW. One whose interface has gone, and was made
+ * anew under its name, is bound to none by then, as socket_way_read sees it. */
+static int socket_way_set(int fd, const struct socket_way *now, uint32_t mark, const char *interface,
+                          struct err *ret_err)
+{
+    int result;
+    if (now->mark != mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) < 0) {
+        result = err_set_kernel(ret_err, -errno, "SO_MARK", "cannot mark its packets");
+        if (ret_err)
+            text_copy(ret_err->pointer, sizeof ret_err->pointer, "/worker/mark");
+        return result;
+    }
+    if (strcmp(now->interface, interface) != 0 &&
+        setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, interface, (socklen_t)strlen(interface)) < 0) {
+        if (errno == ENODEV)
+            result = err_set_kernel(ret_err, -ENODEV, "SO_BINDTODEVICE", "there is no interface %s", interface);
+        else
+            result = err_set_kernel(ret_err, -errno, "SO_BINDTODEVICE", "cannot bind to the interface %s", interface);
+        if (ret_err)
+            text_copy(ret_err->pointer, sizeof ret_err->pointer, "/worker/interface");
+        return result;
+    }
+    return 0;
+}
+
+static void socket_way_reset(int fd, const struct socket_way *before)
+{
+    struct socket_way now;
+    if (socket_way_read(fd, &now) == 0)
+        socket_way_set(fd, &now, before->mark, before->interface, NULL);
+}
+
+/* ---- sockets ----------------------------------------------------------------------------------------------------- */
+
+/* The interface comes before the address, which another worker may have on another interface. */
+static int socket_open(const struct socket_spec *spec, const struct endpoint *local, int *ret_fd, struct err *ret_err)
+{
+    static const struct socket_way plain;
     struct sockaddr_storage address;
     char text[ENDPOINT_TEXT_SIZE];
     int on = 1;
-    socklen_t size = endpoint_to_sockaddr(&spec->local, &address);
+    socklen_t size = endpoint_to_sockaddr(local, &address);
     int fd CLEANUP(fd_done) = socket(address.ss_family, spec->type | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_UDP);
     if (fd < 0)
         return err_set_kernel(ret_err, -errno, "socket", "cannot make a socket");
     if (address.ss_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0)
         return err_set_kernel(ret_err, -errno, "setsockopt", "cannot set IPV6_V6ONLY");
     socket_buffers_set(fd);
+    int result = socket_way_set(fd, &plain, spec->mark, spec->interface, ret_err);
+    if (result < 0)
+        return result;
     if (bind(fd, (struct sockaddr *)&address, size) < 0) {
         int error = -errno;
-        err_set_kernel(ret_err, error, "bind", "cannot bind %s", endpoint_print(&spec->local, text));
+        err_set_kernel(ret_err, error, "bind", "cannot bind %s", endpoint_print(local, text));
         if (error == -EADDRINUSE && ret_err)
             ret_err->code = ERR_ADDRESS_IN_USE;
         return error;
@@ -78,36 +132,69 @@ static int socket_open(const struct socket_spec *spec, int *ret_fd, struct err *
     return 0;
 }
 
-static int socket_open_or_share(const struct socket_spec *spec, const int *held, size_t held_count, int *ret_fd,
-                                struct err *ret_err)
+static int socket_keep(int held, const struct socket_spec *spec, int *ret_fd, struct socket_way *ret_before,
+                       struct err *ret_err)
 {
-    for (size_t i = 0; i < held_count; i++) {
-        if (!socket_matches(held[i], spec))
-            continue;
-        int copy = fcntl(held[i], F_DUPFD_CLOEXEC, 0);
-        if (copy < 0)
-            return err_set_kernel(ret_err, -errno, "fcntl", "cannot keep a socket");
-        *ret_fd = copy;
-        return 0;
+    struct socket_way before;
+    int result = socket_way_read(held, &before);
+    if (result < 0)
+        return err_set_kernel(ret_err, result, "getsockopt", "cannot keep a socket");
+    int copy CLEANUP(fd_done) = fcntl(held, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0)
+        return err_set_kernel(ret_err, -errno, "fcntl", "cannot keep a socket");
+    before.changed = before.mark != spec->mark || strcmp(before.interface, spec->interface) != 0;
+    result = socket_way_set(copy, &before, spec->mark, spec->interface, ret_err);
+    if (result < 0) {
+        socket_way_reset(copy, &before);
+        return result;
     }
-    return socket_open(spec, ret_fd, ret_err);
-}
-
-int sockets_open(const struct socket_spec *specs, size_t count, const int *held, size_t held_count, int *ret_fds,
-                 struct err *ret_err)
-{
-    for (size_t i = 0; i < count; i++) {
-        int result = socket_open_or_share(&specs[i], held, held_count, &ret_fds[i], ret_err);
-        if (result < 0) {
-            sockets_close(ret_fds, i);
-            return result;
-        }
-    }
+    *ret_fd = copy;
+    copy = -1;
+    *ret_before = before;
     return 0;
 }
 
-void sockets_close(int *fds, size_t count)
+static int socket_open_or_keep(const struct socket_spec *spec, const struct endpoint *local,
+                               const struct socket_set *held, struct socket_set *sockets, struct err *ret_err)
 {
-    for (size_t i = 0; i < count; i++)
-        fd_done(&fds[i]);
+    int *fd = &sockets->fds[sockets->count];
+    for (uint32_t i = 0; held && i < held->count; i++)
+        if (socket_is_at(held->fds[i], spec->type, local))
+            return socket_keep(held->fds[i], spec, fd, &sockets->before[sockets->count], ret_err);
+    return socket_open(spec, local, fd, ret_err);
+}
+
+int sockets_open(const struct socket_spec *specs, size_t spec_count, const struct socket_set *held,
+                 struct socket_set *ret_sockets, struct err *ret_err)
+{
+    struct socket_set sockets = {.count = 0};
+    for (size_t i = 0; i < spec_count; i++)
+        for (uint32_t number = 0; number < specs[i].count; number++) {
+            struct endpoint local = specs[i].local;
+            local.port = (uint16_t)(local.port + number);
+            int result = socket_open_or_keep(&specs[i], &local, held, &sockets, ret_err);
+            if (result < 0) {
+                sockets_undo(&sockets);
+                sockets_close(&sockets);
+                return result;
+            }
+            sockets.count++;
+        }
+    *ret_sockets = sockets;
+    return 0;
+}
+
+void sockets_undo(struct socket_set *sockets)
+{
+    for (uint32_t i = 0; i < sockets->count; i++) {
+        if (sockets->before[i].changed)
+            socket_way_reset(sockets->fds[i], &sockets->before[i]);
+    }
+}
+
+void sockets_close(struct socket_set *sockets)
+{
+    for (uint32_t i = 0; i < sockets->count; i++)
+        fd_done(&sockets->fds[i]);
+    sockets->count = 0;
 }

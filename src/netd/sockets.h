@@ -5,11 +5,27 @@
 
 #include "tunwright/model.h"
 
-/* One descriptor for each spec: another one of the same open socket where one of `held` is what the spec asks for, else
- * a new one. -EADDRINUSE is ERR_ADDRESS_IN_USE. On failure none is left. */
-int sockets_open(const struct socket_spec *specs, size_t count, const int *held, size_t held_count, int *ret_fds,
-                 struct err *ret_err);
-void sockets_close(int *fds, size_t count);
+/* A socket that was kept, and that went another way before: what it takes to undo that. */
+struct socket_way {
+    bool changed;
+    uint32_t mark;
+    char interface[DEVICE_NAME_SIZE];
+};
+struct socket_set {
+    uint32_t count;
+    int fds[WORKER_SOCKETS_MAX];
+    struct socket_way before[WORKER_SOCKETS_MAX];
+};
+
+/* As many descriptors as the specs ask for, in their order: another one of the same open socket where one of `held` (may
+ * be NULL) has that address, else a new one. The mark and the interface are set on those that were kept, too, at once.
+ * -EADDRINUSE is ERR_ADDRESS_IN_USE; an interface that is not there is told with its pointer. On failure none is left,
+ * and all that were kept are as they were. */
+int sockets_open(const struct socket_spec *specs, size_t spec_count, const struct socket_set *held,
+                 struct socket_set *ret_sockets, struct err *ret_err);
+/* For a set that does not come into force: those that were kept go the way they went. */
+void sockets_undo(struct socket_set *sockets);
+void sockets_close(struct socket_set *sockets);
 /* Whether a descriptor of unknown origin is a bound UDP socket. */
 bool socket_is_sound(int fd);
 

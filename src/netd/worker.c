@@ -197,7 +197,7 @@ static void next_commit(struct netd_worker *worker)
 
 static void next_drop(struct netd_worker *worker, int error, const struct err *err)
 {
-    worker_set_done(&worker->next);
+    worker_set_drop(&worker->next);
     worker->next_alone = false;
     starter_answer(worker, error, err);
 }
@@ -246,7 +246,7 @@ int worker_configure(struct netd_worker *worker, struct worker_set *set, struct 
     else if (direct)
         result = process_configure(worker, set, ret_err);
     if (result < 0) {
-        worker_set_done(set);
+        worker_set_drop(set);
         return result;
     }
     worker->next = *set;

@@ -18,6 +18,7 @@
 
 #include "devices.h"
 #include "dispatch.h"
+#include "sockets.h"
 #include "worker_message.h"
 
 enum worker_phase {
@@ -35,11 +36,13 @@ enum worker_phase {
 /* What a worker is told and given: replaced as a whole. The queues are the device's first `head.queues`. */
 struct worker_set {
     struct configure_head head;
-    int sockets[WORKER_SOCKETS_MAX];
+    struct socket_set sockets;
     char *config; /* owned; NULL: there is no set */
     size_t config_length;
 };
 void worker_set_done(struct worker_set *set);
+/* The same for one that did not come into force. */
+void worker_set_drop(struct worker_set *set);
 /* From a checked request; sockets that `held` (may be NULL) has are kept. */
 int worker_set_build(const struct ipc_worker_start *start, const char *config, const struct worker_set *held,
                      struct worker_set *ret_set, struct err *ret_err);

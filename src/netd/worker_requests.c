@@ -65,7 +65,7 @@ static int configure(const struct request *request, struct target *target, struc
         return result;
     struct waiter *starter = waiter_new(request);
     if (!starter) {
-        worker_set_done(&set);
+        worker_set_drop(&set);
         return err_no_memory(ret_err);
     }
     result = worker_configure(device->worker, &set, starter, ret_err);

@@ -13,6 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void request_holds(const struct ipc_request *request, const char *text, size_t text_length)
 {
     const struct ipc_worker_start *worker = &request->worker;
+    uint32_t sockets = 0;
     MUST(request->op < IPC_OP_N);
     switch (request->op) {
     case IPC_DEVICE_CREATE:
@@ -36,12 +37,17 @@ static void request_holds(const struct ipc_request *request, const char *text, s
     case IPC_WORKER_START:
     case IPC_WORKER_CONFIGURE:
         MUST(strlen(worker->program) < WORKER_PROGRAM_SIZE && !strchr(worker->program, '/'));
-        MUST(worker->queues <= DEVICE_QUEUES_MAX && worker->socket_count <= WORKER_SOCKETS_MAX);
+        MUST(worker->queues <= DEVICE_QUEUES_MAX && worker->socket_spec_count <= SOCKET_SPECS_MAX);
         MUST(worker->config_length == text_length && !memchr(text, '\0', text_length));
-        for (uint32_t i = 0; i < worker->socket_count; i++) {
+        for (uint32_t i = 0; i < worker->socket_spec_count; i++) {
+            const struct socket_spec *spec = &worker->sockets[i];
             struct sockaddr_storage address;
-            MUST(endpoint_to_sockaddr(&worker->sockets[i].local, &address) > 0);
+            MUST(endpoint_to_sockaddr(&spec->local, &address) > 0);
+            MUST(spec->count <= WORKER_SOCKETS_MAX && spec->local.port + spec->count <= 65536);
+            MUST(strlen(spec->interface) < DEVICE_NAME_SIZE);
+            sockets += spec->count;
         }
+        MUST(sockets <= WORKER_SOCKETS_MAX);
         return;
     case IPC_DEVICES_DELETE:
         MUST(request->devices.count >= 1 && request->devices.count <= STEP_RUN_MAX);

@@ -382,12 +382,12 @@ static inline struct step work_step(enum step_kind kind, const struct device_key
                         .device = *key,
                         .worker = {.program = TEST_WORKER,
                                    .queues = queues,
-                                   .socket_count = local ? 1 : 0,
+                                   .socket_spec_count = local ? 1 : 0,
                                    .tag = fnv1a(FNV1A_START, config, strlen(config)),
                                    .config = (char *)(uintptr_t)config,
                                    .config_length = strlen(config)}};
     if (local) {
-        step.worker.sockets[0].type = SOCK_DGRAM;
+        step.worker.sockets[0] = (struct socket_spec){.type = SOCK_DGRAM, .count = 1};
         assert_int_equal(endpoint_parse(local, &step.worker.sockets[0].local), 0);
     }
     return step;

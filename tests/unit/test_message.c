@@ -69,9 +69,12 @@ static struct ipc_request good(enum ipc_op op, const char **ret_text)
     case IPC_WORKER_START:
     case IPC_WORKER_CONFIGURE:
         request.worker = (struct ipc_worker_start){
-            .program = "tunwright-worker", .queues = 2, .socket_count = 1, .config_length = sizeof config - 1};
-        request.worker.sockets[0].type = SOCK_DGRAM;
-        request.worker.sockets[0].local = (struct endpoint){prefix("10.0.0.1/32").addr, 5000};
+            .program = "tunwright-worker", .queues = 2, .socket_spec_count = 1, .config_length = sizeof config - 1};
+        request.worker.sockets[0] = (struct socket_spec){.type = SOCK_DGRAM,
+                                                         .count = 2,
+                                                         .local = {prefix("10.0.0.1/32").addr, 5000},
+                                                         .mark = 7,
+                                                         .interface = "eth0"};
         *ret_text = config;
         break;
     case IPC_DEVICES_DELETE:
@@ -249,12 +252,22 @@ static void every_field(void **state)
         FAULT(IPC_WORKER_START, worker.program, SIXTEEN_X SIXTEEN_X SIXTEEN_X SIXTEEN_X, -EINVAL),
         FAULT(IPC_WORKER_START, worker.queues, ZERO4, -EINVAL),
         FAULT(IPC_WORKER_START, worker.queues, "\x11\0\0\0", -EINVAL),
-        FAULT(IPC_WORKER_START, worker.socket_count, "\x05\0\0\0", -EINVAL),
-        FAULT(IPC_WORKER_START, worker.socket_count, "\x02\0\0\0", -EINVAL), /* the second is empty */
-        FAULT(IPC_WORKER_START, worker.socket_count, ZERO4, 0),
+        FAULT(IPC_WORKER_START, worker.socket_spec_count, "\x05\0\0\0", -EINVAL),
+        FAULT(IPC_WORKER_START, worker.socket_spec_count, "\x02\0\0\0", -EINVAL), /* the second is empty */
+        FAULT(IPC_WORKER_START, worker.socket_spec_count, ZERO4, 0),
         FAULT(IPC_WORKER_CONFIGURE, worker.sockets[0].type, "\x03\0\0\0", -EINVAL),
         FAULT(IPC_WORKER_CONFIGURE, worker.sockets[0].local.addr.family, "\0", -EINVAL),
         FAULT(IPC_WORKER_CONFIGURE, worker.sockets[0].local.port, "\0\0", -EINVAL),
+        FAULT(IPC_WORKER_CONFIGURE, worker.sockets[0].count, ZERO4, -EINVAL),
+        FAULT(IPC_WORKER_CONFIGURE, worker.sockets[0].count, "\x10\0\0\0", 0),
+        FAULT(IPC_WORKER_CONFIGURE, worker.sockets[0].count, "\x11\0\0\0", -EINVAL),
+        FAULT(IPC_WORKER_CONFIGURE, worker.sockets[0].count, MAX4, -EINVAL),
+        FAULT(IPC_WORKER_CONFIGURE, worker.sockets[0].local.port, "\xfe\xff", 0),
+        FAULT(IPC_WORKER_CONFIGURE, worker.sockets[0].local.port, "\xff\xff", -EINVAL), /* two from there on */
+        FAULT(IPC_WORKER_CONFIGURE, worker.sockets[0].mark, MAX4, 0),
+        FAULT(IPC_WORKER_CONFIGURE, worker.sockets[0].interface, "\0", 0),
+        FAULT(IPC_WORKER_CONFIGURE, worker.sockets[0].interface, "a/b\0", -EINVAL),
+        FAULT(IPC_WORKER_CONFIGURE, worker.sockets[0].interface, SIXTEEN_X, -EINVAL),
         FAULT(IPC_WORKER_CONFIGURE, worker.sockets[1].type, MAX4, 0), /* not used */
         FAULT(IPC_WORKER_CONFIGURE, worker.config_length, ZERO4, -EINVAL),
         FAULT(IPC_WORKER_CONFIGURE, worker.config_length, MAX4, -EINVAL),
@@ -419,7 +432,7 @@ static void from_steps(void **state)
         case IPC_WORKER_START:
         case IPC_WORKER_CONFIGURE:
             step.worker = (struct worker_spec){
-                .queues = 2, .socket_count = 1, .config = (char *)(uintptr_t)text, .config_length = strlen(text)};
+                .queues = 2, .socket_spec_count = 1, .config = (char *)(uintptr_t)text, .config_length = strlen(text)};
             memcpy(step.worker.program, from.worker.program, sizeof step.worker.program);
             memcpy(step.worker.sockets, from.worker.sockets, sizeof step.worker.sockets);
             break;

@@ -31,7 +31,8 @@ static void udp_spec(void **state)
     spec_of(UDP_DEVICE, &spec);
     assert_string_equal(spec.program, "tunwright-worker");
     assert_int_equal(spec.queues, 1);
-    assert_int_equal(spec.socket_count, 1);
+    assert_int_equal(spec.socket_spec_count, 1);
+    assert_int_equal(spec.sockets[0].count, 1);
     assert_int_equal(spec.sockets[0].type, SOCK_DGRAM);
     assert_string_equal(endpoint_print(&spec.sockets[0].local, text), "10.32.0.11:5000");
     assert_string_equal(spec.config,
@@ -49,12 +50,12 @@ static void specs_without_a_socket(void **state)
     CLEANUP(worker_spec_done) struct worker_spec monitor;
     (void)state;
     spec_of("{\"name\":\"tap0\",\"kind\":\"tap\",\"queues\":4,\"worker\":{\"type\":\"echo\"}}", &echo);
-    assert_int_equal(echo.socket_count, 0);
+    assert_int_equal(echo.socket_spec_count, 0);
     assert_int_equal(echo.queues, 4);
     assert_string_equal(echo.config,
                         "{\"device\":{\"name\":\"tap0\",\"kind\":\"tap\"},\"worker\":{\"type\":\"echo\"}}");
     spec_of("{\"name\":\"tap0\",\"kind\":\"tap\",\"worker\":{\"type\":\"monitor\",\"log_rate\":5}}", &monitor);
-    assert_int_equal(monitor.socket_count, 0);
+    assert_int_equal(monitor.socket_spec_count, 0);
     assert_string_equal(
         monitor.config,
         "{\"device\":{\"name\":\"tap0\",\"kind\":\"tap\"},\"worker\":{\"type\":\"monitor\",\"log_rate\":5}}");

@@ -51,7 +51,7 @@ class Worker:
         self.attached = True
 
     def command(self):
-        data, fds, _, _ = socket.recv_fds(self.control, 65536 + 256, 24)
+        data, fds, _, _ = socket.recv_fds(self.control, 65536 + 256, 40)
         if not data:
             self.attached = False  # netd is gone: go on
             return
