@@ -177,11 +177,20 @@ struct change {
     struct change *next; /* the engine's queue */
 };
 
+/* How far a change is that has many steps, or takes long. */
+struct change_progress {
+    char operation[ACTOR_OPERATION_SIZE], actor[ACTOR_NAME_SIZE]; /* as struct actor has them */
+    size_t done, total; /* steps; `total` may grow, where more turns out to be to do, or it has to be taken back */
+    bool finished;      /* one way or the other: the last that is told of it */
+};
+
 struct engine;
 struct engine_options {
     struct store *store;   /* borrowed; used on the engine's thread only, from engine_start to engine_stop */
     struct kernel *kernel; /* borrowed */
     void (*on_publish)(void *context); /* after a new snapshot or event, on the engine's thread; may be NULL */
+    /* Likewise, while a change is carried out, up to five times a second; never of one that is quick. May be NULL. */
+    void (*on_progress)(void *context, const struct change_progress *progress);
     void *context;
 };
 

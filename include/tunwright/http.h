@@ -51,6 +51,8 @@ int http_start(const struct http_options *options, int unix_fd, const int *tcp_f
                struct http_server **ret_server, struct err *ret_err);
 /* The engine's on_publish: wakes the streams. */
 void http_published(void *server);
+/* The engine's on_progress: for the streams. */
+void http_progress(void *server, const struct change_progress *progress);
 /* From any thread: the start-up files were tried. */
 void http_files_tried(struct http_server *server);
 /* Ends streams, waits for the requests in hand, closes. The engine must still be running. */

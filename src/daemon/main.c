@@ -216,6 +216,15 @@ static void news_pass(void *context)
     pthread_mutex_unlock(&news->mutex);
 }
 
+static void news_pass_progress(void *context, const struct change_progress *progress)
+{
+    struct news *news = context;
+    pthread_mutex_lock(&news->mutex);
+    if (news->server)
+        http_progress(news->server, progress);
+    pthread_mutex_unlock(&news->mutex);
+}
+
 static void news_set(struct news *news, struct http_server *server, struct conf_dir *conf_dir)
 {
     pthread_mutex_lock(&news->mutex);
@@ -245,8 +254,11 @@ static int start_engine(struct daemon *daemon, struct err *ret_err)
     int error = path_join(path, daemon->options.run_dir, "netd.sock", ret_err);
     if (!error)
         error = kernel_netd_open(path, &daemon->kernel, ret_err);
-    const struct engine_options options = {
-        .store = daemon->store, .kernel = daemon->kernel, .on_publish = news_pass, .context = &daemon->news};
+    const struct engine_options options = {.store = daemon->store,
+                                           .kernel = daemon->kernel,
+                                           .on_publish = news_pass,
+                                           .on_progress = news_pass_progress,
+                                           .context = &daemon->news};
     return error ? error : engine_start(&options, &daemon->engine, ret_err);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "converge.h"
 #include "deviation.h"
+#include "progress.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -228,7 +229,7 @@ static void run_gather(const struct kernel *kernel, const struct plan *plan, siz
 }
 
 int plan_apply(struct kernel *kernel, const struct plan *plan, struct converge_item *items, size_t count,
-               enum converge_mode mode, struct err *ret_err)
+               enum converge_mode mode, struct progress *progress, struct err *ret_err)
 {
     struct converge_item **sorted = calloc(count + 1, sizeof(*sorted));
     struct run *run = malloc(sizeof(*run));
@@ -242,11 +243,13 @@ int plan_apply(struct kernel *kernel, const struct plan *plan, struct converge_i
     for (size_t i = 0; i < count; i++)
         sorted[i] = &items[i];
     qsort(sorted, count, sizeof(*sorted), items_by_uuid);
+    progress_plan(progress, plan->count, clock_monotonic_ns());
     for (size_t i = 0; i < plan->count && r == 0;) {
         run_gather(kernel, plan, i, sorted, count, run);
         run_carry_out(kernel, run);
         r = run_settle(run, mode, ret_err);
         i += run->count > 0 ? run->count : 1;
+        progress_step(progress, run->count > 0 ? run->count : 1, clock_monotonic_ns());
     }
     free(run);
     free(sorted);

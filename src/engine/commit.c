@@ -126,7 +126,7 @@ static int transaction_converge(struct transaction *t)
 
     if (t->forced || t->count == 0)
         return 0;
-    r = converge(engine->kernel, t->items, t->count, CONVERGE_ATOMIC, &t->look, &err);
+    r = converge_telling(engine->kernel, t->items, t->count, CONVERGE_ATOMIC, &t->look, &t->progress, &err);
     if (r < 0) {
         (void)transaction_fail(t, transaction_culprit(t), r, &err);
         if (error_is_absence(r, &err))

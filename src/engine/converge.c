@@ -165,13 +165,19 @@ static int items_give_up(struct converge_item *items, size_t count, enum converg
 int converge(struct kernel *kernel, struct converge_item *items, size_t count, enum converge_mode mode,
              struct observed *look, struct err *ret_err)
 {
+    return converge_telling(kernel, items, count, mode, look, NULL, ret_err);
+}
+
+int converge_telling(struct kernel *kernel, struct converge_item *items, size_t count, enum converge_mode mode,
+                     struct observed *look, struct progress *progress, struct err *ret_err)
+{
     for (unsigned round = 0;; round++) {
         struct plan plan = {0};
         int r = round_plan(items, count, mode, round, look, &plan, ret_err);
         bool done = plan.count == 0;
 
         if (r == 0 && !done && round < CONVERGE_ROUNDS)
-            r = plan_apply(kernel, &plan, items, count, mode, ret_err);
+            r = plan_apply(kernel, &plan, items, count, mode, progress, ret_err);
         plan_done(&plan);
         if (r < 0 || done)
             return r;

@@ -35,6 +35,10 @@ enum converge_mode {
  */
 int converge(struct kernel *kernel, struct converge_item *items, size_t count, enum converge_mode mode,
              struct observed *look, struct err *ret_err);
+/* The same, and says how far it is. */
+struct progress;
+int converge_telling(struct kernel *kernel, struct converge_item *items, size_t count, enum converge_mode mode,
+                     struct observed *look, struct progress *progress, struct err *ret_err);
 
 /* What the first round would do. Atomic: an error where one of the items cannot be had. The plan is the caller's to
  * empty. */
@@ -46,9 +50,10 @@ int converge_plan(struct converge_item *items, size_t count, const struct observ
 int converge_look(struct kernel *kernel, const struct converge_item *items, size_t count, struct observed *look,
                   struct err *ret_err);
 
-/* One plan, without looking before or after. Puts a pointer into the document on the refusal of a step. */
+/* One plan, without looking before or after. Puts a pointer into the document on the refusal of a step. `progress` may be
+ * NULL. */
 int plan_apply(struct kernel *kernel, const struct plan *plan, struct converge_item *items, size_t count,
-               enum converge_mode mode, struct err *ret_err);
+               enum converge_mode mode, struct progress *progress, struct err *ret_err);
 
 /* Whether this says that netd is not there or does not answer, rather than that it refused. */
 bool error_is_absence(int error, const struct err *err);

@@ -140,7 +140,7 @@ void transaction_roll_back(struct transaction *t)
     if (count > 0)
         r = converge_look(engine->kernel, t->back, count, &t->look, &err);
     if (count > 0 && r == 0)
-        r = converge(engine->kernel, t->back, count, CONVERGE_BEST_EFFORT, &t->look, &err);
+        r = converge_telling(engine->kernel, t->back, count, CONVERGE_BEST_EFFORT, &t->look, &t->progress, &err);
     if (r < 0 && error_is_absence(r, &err))
         engine_note_connection(engine, false);
     transaction_finish_back(t, r, &err);

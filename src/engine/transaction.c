@@ -391,5 +391,10 @@ int transaction_run(struct transaction *t)
         return transaction_plan(t);
     if (r == 0)
         r = transaction_prepare(t);
-    return r == 0 ? transaction_carry_out(t) : r;
+    if (r < 0)
+        return r;
+    progress_begin(&t->progress, &t->engine->options, t->actor, clock_monotonic_ns());
+    r = transaction_carry_out(t);
+    progress_end(&t->progress);
+    return r;
 }

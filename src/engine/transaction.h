@@ -4,6 +4,7 @@
 #ifndef TUNWRIGHT_ENGINE_TRANSACTION_H
 #define TUNWRIGHT_ENGINE_TRANSACTION_H
 
+#include "progress.h"
 #include "state.h"
 
 #define PLACE_NONE SIZE_MAX
@@ -44,6 +45,8 @@ struct transaction {
     uint32_t confirm_s; /* it waits for a confirmation itself */
     const char *file;   /* borrowed: the start-up file that it comes from, NULL: none */
     const uint8_t *file_digest;
+
+    struct progress progress;
 
     struct part *parts; /* by name, from transaction_run on */
     size_t count, capacity;

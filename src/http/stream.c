@@ -60,7 +60,14 @@ static struct message *alive_message(const struct stream *stream, uint64_t curso
     return message_new(&text);
 }
 
-/* Events first, then counters, then a sign of life. Without anything *ret_message is NULL, and the stream suspended
+static struct message *message_take(struct message **at)
+{
+    struct message *message = *at;
+    *at = NULL;
+    return message;
+}
+
+/* Events first, then progress, then counters, then a sign of life. Without anything *ret_message is NULL, and the stream suspended
  * unless *ret_again. -EPIPE: the stream is to end. */
 static int stream_next(struct stream *stream, struct message **ret_message, bool *ret_again)
 {
@@ -88,10 +95,10 @@ static int stream_next(struct stream *stream, struct message **ret_message, bool
     pthread_mutex_lock(&server->mutex);
     stream->cursor = cursor;
     stream->has_gap = false;
-    if (!*ret_message && !*ret_again && stream->counters) {
-        *ret_message = stream->counters;
-        stream->counters = NULL;
-    }
+    if (!*ret_message && !*ret_again)
+        *ret_message = message_take(stream->ended      ? &stream->ended
+                                    : stream->progress ? &stream->progress
+                                                       : &stream->counters);
     bool alive = now - stream->sent_ns >= STREAM_HEARTBEAT_NS && !*ret_message && !*ret_again;
     if (*ret_message || alive) {
         stream->sent_ns = now;
@@ -155,6 +162,8 @@ void stream_free(void *context)
     pthread_mutex_unlock(&server->mutex);
     message_release(stream->current);
     message_release(stream->counters);
+    message_release(stream->ended);
+    message_release(stream->progress);
     event_filter_release(stream->filter);
     free(stream);
 }

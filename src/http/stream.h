@@ -8,6 +8,7 @@
  *   events    the reader fetches them from the engine itself, from where its cursor is: nothing is queued for a slow
  *             client, and one that fell behind what is kept is told so
  *   counters  a feed (feed.h), one text for all its streams; a slow client finds the newest, never an old one
+ *   progress  the engine, through http_progress: likewise, and that one ended is told before how far the next one is
  *
  * `suspended` is set and cleared under the server's mutex together with the call to the library, so that no stream is
  * resumed that was not suspended, and none sleeps through what came while it fell asleep.
@@ -28,7 +29,7 @@ struct stream {
     struct http_server *server;
     struct MHD_Connection *connection;
     char owner[ACTOR_NAME_SIZE]; /* who watches, as struct actor has it */
-    bool wants_events;
+    bool wants_events, wants_progress;
     struct event_filter *filter; /* owned, a reference */
     int64_t interval_ns;         /* between counters; 0: none are wanted */
 
@@ -44,6 +45,8 @@ struct stream {
     struct feed *feed;        /* where its counters come from, or NULL */
     int64_t counters_from_ns; /* what the feed has before is not for it */
     struct message *counters; /* the newest, not taken yet */
+    struct message *ended;    /* of the last change that ended, likewise, … */
+    struct message *progress; /* … and of the one after it that goes on */
     int64_t sent_ns;          /* when something was sent last */
     struct stream *next, *previous;
 };

@@ -22,22 +22,38 @@
 
 /* ---- the request ------------------------------------------------------------------------------------------------- */
 
-static int parse_topics(const char *text, bool *ret_events, bool *ret_counters, struct err *ret_err)
+struct topics {
+    bool events, counters, progress;
+};
+
+static bool *topic_find(struct topics *topics, const char *name, size_t length)
 {
-    *ret_events = *ret_counters = false;
+    const struct {
+        const char *name;
+        bool *wanted;
+    } rows[] = {{"events", &topics->events}, {"counters", &topics->counters}, {"progress", &topics->progress}};
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        if (length == strlen(rows[i].name) && !strncmp(name, rows[i].name, length))
+            return rows[i].wanted;
+    return NULL;
+}
+
+static int parse_topics(const char *text, struct topics *ret_topics, struct err *ret_err)
+{
+    struct topics topics = {0};
     for (const char *at = text;; at++) {
         size_t length = strcspn(at, ",");
-        if (length == strlen("events") && !strncmp(at, "events", length))
-            *ret_events = true;
-        else if (length == strlen("counters") && !strncmp(at, "counters", length))
-            *ret_counters = true;
-        else
+        bool *wanted = topic_find(&topics, at, length);
+        if (!wanted)
             return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "",
-                           "topics are events and counters, with a comma between");
+                           "topics are events, counters and progress, with a comma between");
+        *wanted = true;
         at += length;
         if (!*at)
-            return 0;
+            break;
     }
+    *ret_topics = topics;
+    return 0;
 }
 
 /* The event that the client has had last. False: it does not say. */
@@ -57,9 +73,10 @@ static int parse_after(const struct request *request, bool *ret_is_said, uint64_
 static int parse_request(const struct request *request, struct stream *stream, struct err *ret_err)
 {
     const char *topics = request_query(request, "topics"), *interval = request_query(request, "interval_ms");
-    bool wants_counters, is_said;
+    struct topics wanted;
+    bool is_said;
     uint64_t interval_ms = INTERVAL_DEFAULT_MS, after;
-    int error = parse_topics(topics ? topics : "events,counters", &stream->wants_events, &wants_counters, ret_err);
+    int error = parse_topics(topics ? topics : "events,counters", &wanted, ret_err);
     if (!error)
         error = event_filter_read(stream->filter, request, ret_err);
     if (!error)
@@ -69,7 +86,10 @@ static int parse_request(const struct request *request, struct stream *stream, s
     if (interval && (text_to_u64(interval, INTERVAL_MAX_MS, &interval_ms) || interval_ms < INTERVAL_MIN_MS))
         return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "interval_ms is a number from %d to %d",
                        INTERVAL_MIN_MS, INTERVAL_MAX_MS);
-    stream->interval_ns = wants_counters ? (int64_t)interval_ms * NSEC_PER_MSEC : 0;
+    stream->wants_events = wanted.events;
+    /* what others do to devices that it does not see is not for it */
+    stream->wants_progress = wanted.progress && !stream->filter->own.count;
+    stream->interval_ns = wanted.counters ? (int64_t)interval_ms * NSEC_PER_MSEC : 0;
     if (is_said) {
         stream_begin_after(stream, after);
     } else {
@@ -164,7 +184,7 @@ void watch_end_all(struct http_server *server)
 
 static bool stream_has_something(const struct stream *stream, uint64_t newest, int64_t now_ns)
 {
-    return stream->counters || (stream->wants_events && stream->cursor < newest) ||
+    return stream->counters || stream->ended || stream->progress || (stream->wants_events && stream->cursor < newest) ||
            now_ns - stream->sent_ns >= STREAM_HEARTBEAT_NS;
 }
 
