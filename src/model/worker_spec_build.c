@@ -49,14 +49,16 @@ static uint64_t worker_spec_tag(const struct worker_spec *spec)
     return fnv1a(tag, spec->config, spec->config_length);
 }
 
+_Static_assert(DEVICE_QUEUES_MAX <= WORKER_SOCKETS_MAX, "a socket for each queue");
+
 uint32_t worker_sockets(const struct device *device, struct socket_spec ret_specs[static SOCKET_SPECS_MAX])
 {
     const struct worker_config *worker = &device->worker;
 
     if (worker->type != WORKER_UDP)
         return 0;
-    ret_specs[0] =
-        (struct socket_spec){.type = SOCK_DGRAM, .count = 1, .local = worker->udp.local, .mark = worker->udp.mark};
+    ret_specs[0] = (struct socket_spec){
+        .type = SOCK_DGRAM, .count = device->queues, .local = worker->udp.local, .mark = worker->udp.mark};
     text_copy(ret_specs[0].interface, sizeof(ret_specs[0].interface), worker->udp.interface);
     return 1;
 }

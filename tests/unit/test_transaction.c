@@ -253,6 +253,42 @@ static void test_workers_swap(void **state)
     bench_unlock(bench);
 }
 
+/* With several queues they are ranges of ports: an overlap is enough. */
+static void test_workers_take_ports(void **state)
+{
+    static const char *const old[] = {
+        "{'name':'tun0','kind':'tun','queues':4,'worker':{'type':'udp','local':'10.0.0.1:5000',"
+        "'remote':'10.0.0.2:5000'}}",
+        "{'name':'tun1','kind':'tun','queues':4,'worker':{'type':'udp','local':'10.0.0.1:5004',"
+        "'remote':'10.0.0.2:5004'}}",
+        "{'name':'tun2','kind':'tun','queues':4,'worker':{'type':'udp','local':'10.0.0.1:5008',"
+        "'remote':'10.0.0.2:5008'}}"};
+    static const char *const new[] = {
+        "{'name':'tun0','kind':'tun','queues':4,'worker':{'type':'udp','local':'10.0.0.1:5003',"
+        "'remote':'10.0.0.2:5000'}}",
+        "{'name':'tun1','kind':'tun','queues':4,'worker':{'type':'udp','local':'10.0.0.1:5020',"
+        "'remote':'10.0.0.2:5004'}}",
+        "{'name':'tun2','kind':'tun','queues':4,'worker':{'type':'udp','local':'10.0.0.1:5012',"
+        "'remote':'10.0.0.2:5008'}}"};
+    static const enum step_kind steps[] = {STEP_WORKER_STOP, STEP_WORKER_START, STEP_WORKER_CONFIGURE,
+                                           STEP_WORKER_CONFIGURE};
+    struct bench *bench = *state;
+    struct kernel_fake *fake;
+    size_t done;
+
+    assert_int_equal(run(bench, config_change(CHANGE_CONFIG_PUT, old, 3), NULL), OUTCOME_CHANGED);
+    done = bench_lock(bench)->log_count;
+    bench_unlock(bench);
+    assert_int_equal(run(bench, config_change(CHANGE_CONFIG_PUT, new, 3), NULL), OUTCOME_CHANGED);
+    fake = bench_lock(bench);
+    if (fake->log_count != done + ARRAY_SIZE(steps))
+        fail_msg("%zu steps", fake->log_count - done);
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
+        assert_int_equal(fake->log[done + i].kind, steps[i]);
+    assert_string_equal(fake->log[done].device.name, "tun1"); /* only its ports are wanted by another */
+    bench_unlock(bench);
+}
+
 /* ---- dry runs ---------------------------------------------------------------------------------------------------- */
 
 static void test_dry_run(void **state)
@@ -428,6 +464,7 @@ int main(void)
         TEST_ON_BENCH(test_merge),
         TEST_ON_BENCH(test_unreadable_file),
         TEST_ON_BENCH(test_workers_swap),
+        TEST_ON_BENCH(test_workers_take_ports),
         TEST_ON_BENCH(test_dry_run),
         TEST_ON_BENCH(test_selectors),
         TEST_ON_BENCH(test_taken_names),

@@ -15,6 +15,10 @@
 #define UDP_WORKER "{\"type\":\"udp\",\"local\":\"10.32.0.11:5000\",\"remote\":\"10.33.0.1:5000\"}"
 #define UDP_DEVICE "{\"name\":\"tun0\",\"kind\":\"tun\",\"worker\":" UDP_WORKER "}"
 
+#define OTHER_UDP(fields)                                                                                              \
+    "{\"name\":\"tun0\",\"kind\":\"tun\",\"worker\":{\"type\":\"udp\",\"local\":\"10.32.0.11:5000\","                  \
+    "\"remote\":\"10.33.0.1:5000\"," fields "}}"
+
 static void spec_of(const char *text, struct worker_spec *ret_spec)
 {
     struct err_list errors = {0};
@@ -34,6 +38,8 @@ static void udp_spec(void **state)
     assert_int_equal(spec.socket_spec_count, 1);
     assert_int_equal(spec.sockets[0].count, 1);
     assert_int_equal(spec.sockets[0].type, SOCK_DGRAM);
+    assert_int_equal(spec.sockets[0].mark, 0);
+    assert_string_equal(spec.sockets[0].interface, "");
     assert_string_equal(endpoint_print(&spec.sockets[0].local, text), "10.32.0.11:5000");
     assert_string_equal(spec.config,
                         "{\"device\":{\"name\":\"tun0\",\"kind\":\"tun\"},\"worker\":{\"type\":\"udp\","
@@ -42,6 +48,23 @@ static void udp_spec(void **state)
                         "\"udp_segment\":true,\"udp_gro\":true,\"checksum\":true}}}");
     assert_int_equal(spec.config_length, strlen(spec.config));
     assert_int_equal(json_check(spec.config, spec.config_length, NULL), 0);
+}
+
+/* As many ports as queues, and whatever the kernel is to do with their packets. */
+static void sockets_of_queues(void **state)
+{
+    CLEANUP(worker_spec_done) struct worker_spec spec;
+    char text[ENDPOINT_TEXT_SIZE];
+    (void)state;
+    spec_of("{\"name\":\"tun0\",\"kind\":\"tun\",\"queues\":16,\"worker\":{\"type\":\"udp\",\"local\":\"[::]:65520\","
+            "\"remote\":\"[fd00::2]:1\",\"mark\":4294967295,\"interface\":\"123456789012345\"}}",
+            &spec);
+    assert_int_equal(spec.queues, 16);
+    assert_int_equal(spec.socket_spec_count, 1);
+    assert_int_equal(spec.sockets[0].count, 16);
+    assert_string_equal(endpoint_print(&spec.sockets[0].local, text), "[::]:65520");
+    assert_int_equal(spec.sockets[0].mark, UINT32_MAX);
+    assert_string_equal(spec.sockets[0].interface, "123456789012345");
 }
 
 static void specs_without_a_socket(void **state)
@@ -103,6 +126,11 @@ static void tags(void **state)
          "\"remote\":\"10.33.0.2:5000\"}}",
          false},
         {"{\"name\":\"tun0\",\"kind\":\"tun\",\"worker\":{\"type\":\"echo\"}}", false},
+        {OTHER_UDP("\"mark\":null,\"interface\":null,\"header\":\"none\",\"offload\":{\"uso\":true}"), true},
+        {OTHER_UDP("\"mark\":1"), false},
+        {OTHER_UDP("\"interface\":\"eth0\""), false},
+        {OTHER_UDP("\"header\":\"gue\""), false},
+        {OTHER_UDP("\"offload\":{\"udp_gro\":false}"), false},
     };
     CLEANUP(worker_spec_done) struct worker_spec first;
     (void)state;
@@ -129,8 +157,12 @@ static void emptied_twice(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(udp_spec), cmocka_unit_test(specs_without_a_socket), cmocka_unit_test(no_worker_no_spec),
-        cmocka_unit_test(tags),     cmocka_unit_test(emptied_twice),
+        cmocka_unit_test(udp_spec),
+        cmocka_unit_test(sockets_of_queues),
+        cmocka_unit_test(specs_without_a_socket),
+        cmocka_unit_test(no_worker_no_spec),
+        cmocka_unit_test(tags),
+        cmocka_unit_test(emptied_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
