@@ -8,6 +8,7 @@
  */
 #include "worker/checksum.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -226,9 +227,9 @@ uint64_t checksum_add_copy(uint64_t sum, void *to, const void *from, size_t leng
 uint64_t checksum_add_pseudo(uint64_t sum, const void *addresses, size_t addresses_length, uint8_t protocol,
                              size_t length)
 {
-    uint8_t rest[8] = {0, 0, (uint8_t)(length >> 8), (uint8_t)length, 0, 0, 0, protocol};
+    uint64_t rest = (uint64_t)htobe32((uint32_t)length) + htobe32(protocol);
 
-    return plain_add(plain_add(sum, addresses, addresses_length), rest, sizeof(rest));
+    return add_carry(plain_add(sum, addresses, addresses_length), rest);
 }
 
 static uint16_t checksum_fold(uint64_t sum)

@@ -3,6 +3,7 @@
 
 #include "worker/checksum.h"
 
+#include <endian.h>
 #include <string.h>
 
 enum {
@@ -21,11 +22,6 @@ enum {
 
     HEADERS_MOST = ETHERNET_HEADER_SIZE + 8 + IPV6_HEADER_SIZE + 60, /* with two VLAN tags and all TCP options */
 };
-
-static uint32_t load_be32(const uint8_t *bytes)
-{
-    return (uint32_t)load_be16(bytes) << 16 | load_be16(bytes + 2);
-}
 
 /* Where the payload of a packet begins that could be merged; 0 for any other. */
 static size_t merge_payload(const uint8_t *packet, size_t length, const struct packet_view *view, bool udp)
@@ -55,10 +51,10 @@ static size_t merge_payload(const uint8_t *packet, size_t length, const struct p
     return payload < length ? payload : 0;
 }
 
-static uint64_t merge_pseudo(const uint8_t *packet, const struct packet_view *view, size_t upper_length)
+/* The sum of the pseudo-header for so many bytes: the addresses are the same in the whole run. */
+static uint64_t merge_pseudo(const struct merge *merge, size_t upper_length)
 {
-    return checksum_add_pseudo(0, packet_source(packet, view), 2 * packet_address_size(view), view->protocol,
-                               upper_length);
+    return (uint64_t)merge->pseudo_sum + htobe16((uint16_t)upper_length);
 }
 
 /* IPv4's own, too: the super-packet gets a new one, which would hide that the old was wrong. */
@@ -127,10 +123,12 @@ static bool merge_verify_first(struct merge *merge)
 
     if (merge->verified)
         return true;
+    merge->pseudo_sum = (uint16_t)~checksum_finish(checksum_add_pseudo(
+        0, packet_source(merge->packet, &merge->view), 2 * packet_address_size(&merge->view), merge->view.protocol, 0));
     merge->verified = merge_ip_is_right(merge->packet, &merge->view) &&
                       ((merge->lone.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
-                       checksum_finish(checksum_add(merge_pseudo(merge->packet, &merge->view, upper_length),
-                                                    merge->packet + merge->upper, upper_length)) == 0);
+                       checksum_finish(checksum_add(merge_pseudo(merge, upper_length), merge->packet + merge->upper,
+                                                    upper_length)) == 0);
     return merge->verified;
 }
 
@@ -148,7 +146,7 @@ static bool merge_take_payload(struct merge *merge, uint8_t *packet, size_t leng
         return true;
     }
     memcpy(headers, packet, merge->payload); /* their place may be written over */
-    sum = merge_pseudo(packet, &merge->view, length - merge->upper);
+    sum = merge_pseudo(merge, length - merge->upper);
     sum = checksum_add(sum, packet + merge->upper, merge->payload - merge->upper);
     sum = checksum_add_copy(sum, merge->packet + merge->length, packet + merge->payload, piece);
     if (checksum_finish(sum) == 0)
@@ -216,7 +214,7 @@ void merge_finish(struct merge *merge, struct virtio_net_hdr *ret_header)
     if (!tcp)
         store_be16(upper + UDP_LENGTH, (uint16_t)upper_length);
     /* the field holds the sum of the pseudo-header, for whoever makes the checksums */
-    sum = (uint16_t)~checksum_finish(merge_pseudo(merge->packet, &merge->view, upper_length));
+    sum = (uint16_t)~checksum_finish(merge_pseudo(merge, upper_length));
     memcpy(upper + (tcp ? SPLIT_TCP_CHECKSUM : SPLIT_UDP_CHECKSUM), &sum, sizeof(sum));
     ret_header->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
     ret_header->gso_type = !tcp ? VIRTIO_NET_HDR_GSO_UDP_L4 : v4 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;

@@ -27,6 +27,7 @@ struct merge {
     uint32_t next_sequence;     /* TCP */
     bool closed;                /* nothing may follow: it was not of a kind that is merged, was short, or was pushed */
     bool verified;              /* the first one's checksum is right */
+    uint16_t pseudo_sum;        /* of the pseudo-header without the length, folded; set with `verified` */
     struct virtio_net_hdr lone; /* what goes before the first if nothing is appended */
 };
 

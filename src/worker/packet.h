@@ -98,6 +98,11 @@ static inline uint16_t load_be16(const uint8_t *bytes)
     return (uint16_t)(bytes[0] << 8 | bytes[1]);
 }
 
+static inline uint32_t load_be32(const uint8_t *bytes)
+{
+    return (uint32_t)load_be16(bytes) << 16 | load_be16(bytes + 2);
+}
+
 static inline void store_be16(uint8_t *bytes, uint16_t value)
 {
     bytes[0] = (uint8_t)(value >> 8);

@@ -3,6 +3,7 @@
 
 #include "worker/checksum.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
@@ -12,6 +13,8 @@ enum {
     TCP_DATA_OFFSET = 12,
     TCP_FLAGS = 13,
     UDP_LENGTH = 4,
+
+    HEADER_MOST = 60, /* of IPv4 and of TCP, with options */
 
     TCP_FIN = 0x01,
     TCP_PSH = 0x08,
@@ -46,6 +49,35 @@ static size_t split_header_size(const uint8_t *header, const struct packet_upper
     return size < upper->length ? size : 0;
 }
 
+static uint16_t fold(uint64_t sum)
+{
+    return (uint16_t)~checksum_finish(sum);
+}
+
+/* The sums of the headers with zeros where segments differ, and where checksums go. */
+static void split_sum_headers(struct split *split)
+{
+    size_t ip_header = split->version == 4 ? split->ip_header : 0, address_size = split->version == 4 ? 4 : 16;
+    size_t header_size = split->payload - split->upper;
+    const uint8_t *ip = split->packet + split->ip;
+    uint8_t copy[HEADER_MOST];
+
+    memcpy(copy, ip, ip_header);
+    if (ip_header > 0) {
+        memset(copy + 2, 0, 4); /* length, ID */
+        memset(copy + 10, 0, 2);
+    }
+    split->ip_sum = fold(checksum_add(0, copy, ip_header));
+    split->pseudo_sum =
+        fold(checksum_add_pseudo(0, ip + (split->version == 4 ? 12 : 8), 2 * address_size, split->protocol, 0));
+    memcpy(copy, split->packet + split->upper, header_size);
+    memset(copy + 4, 0, split->protocol == PROTOCOL_TCP ? 4 : 2); /* TCP's sequence number, UDP's length */
+    if (split->protocol == PROTOCOL_TCP)
+        memset(copy + TCP_DATA_OFFSET, 0, 2); /* with the flags */
+    memset(copy + split_checksum_offset(split), 0, 2);
+    split->upper_sum = fold(checksum_add(0, copy, header_size));
+}
+
 int split_init(struct split *ret_split, const struct virtio_net_hdr *header, const uint8_t *packet, size_t length,
                const struct packet_view *view)
 {
@@ -76,81 +108,77 @@ int split_init(struct split *ret_split, const struct virtio_net_hdr *header, con
         .version = view->version,
         .protocol = upper.protocol,
     };
+    split_sum_headers(ret_split);
     return 0;
 }
 
-static void split_patch_ip(const struct split *split, uint8_t *out, size_t index, size_t length)
+/* IP's header; everything else in it was copied. */
+static void split_write_ip(const struct split *split, uint8_t *ip, size_t length)
 {
-    uint8_t *ip = out + split->ip;
+    uint16_t id, check;
 
     if (split->version == 6) {
-        store_be16(ip + 4, (uint16_t)(length - split->ip - IPV6_HEADER_SIZE));
+        store_be16(ip + 4, (uint16_t)(length - IPV6_HEADER_SIZE));
         return;
     }
-    store_be16(ip + 2, (uint16_t)(length - split->ip));
-    store_be16(ip + 4, (uint16_t)(load_be16(ip + 4) + index));
-    memset(ip + 10, 0, 2);
-    uint16_t check = checksum_finish(checksum_add(0, ip, split->ip_header));
+    id = (uint16_t)(load_be16(split->packet + split->ip + 4) + split->cut / split->size);
+    store_be16(ip + 2, (uint16_t)length);
+    store_be16(ip + 4, id);
+    check = checksum_finish((uint64_t)split->ip_sum + htobe16((uint16_t)length) + htobe16(id));
     memcpy(ip + 10, &check, sizeof(check));
 }
 
-static void split_patch_tcp(const struct split *split, uint8_t *tcp, bool last)
+/* TCP's sequence number and flags; what they add to the sum. */
+static uint64_t split_write_tcp(const struct split *split, uint8_t *tcp, bool last)
 {
-    uint32_t sequence = (uint32_t)load_be16(tcp + TCP_SEQUENCE) << 16 | load_be16(tcp + TCP_SEQUENCE + 2);
+    const uint8_t *whole = split->packet + split->upper;
+    uint32_t sequence = htobe32(load_be32(whole + TCP_SEQUENCE) + (uint32_t)split->cut);
+    uint8_t word[2] = {whole[TCP_DATA_OFFSET], whole[TCP_FLAGS]};
+    uint16_t flags;
 
-    store_be32(tcp + TCP_SEQUENCE, sequence + (uint32_t)split->cut);
     if (!last)
-        tcp[TCP_FLAGS] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
+        word[1] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
     if (split->cut > 0)
-        tcp[TCP_FLAGS] &= (uint8_t)~TCP_CWR; /* said once, in the first (RFC 3168, 6.1.2) */
-}
-
-/* Copies the payload, and says what belongs into the field of the checksum, which is 0 now. */
-static uint16_t split_payload(const struct split *split, uint8_t *out, size_t piece)
-{
-    const uint8_t *from = split->packet + split->payload + split->cut;
-    size_t address_size = split->version == 4 ? 4 : 16, header_size = split->payload - split->upper;
-    uint64_t sum = checksum_add_pseudo(0, out + split->ip + (split->version == 4 ? 12 : 8), 2 * address_size,
-                                       split->protocol, header_size + piece);
-    uint16_t folded;
-
-    if (split->leave_checksum) {
-        memcpy(out + split->payload, from, piece);
-        return (uint16_t)~checksum_finish(sum);
-    }
-    sum = checksum_add(sum, out + split->upper, header_size);
-    sum = checksum_add_copy(sum, out + split->payload, from, piece);
-    folded = checksum_finish(sum);
-    if (folded == 0 && split->protocol == PROTOCOL_UDP)
-        return 0xffff; /* 0 would say that there is none (RFC 768) */
-    return folded;
+        word[1] &= (uint8_t)~TCP_CWR; /* said once, in the first (RFC 3168, 6.1.2) */
+    memcpy(&flags, word, sizeof(flags));
+    memcpy(tcp + TCP_SEQUENCE, &sequence, sizeof(sequence));
+    memcpy(tcp + TCP_DATA_OFFSET, &flags, sizeof(flags));
+    return (uint64_t)sequence + flags;
 }
 
 /* One segment; returns its length. */
 static size_t split_segment(struct split *split, uint8_t *out)
 {
+    const uint8_t *from = split->packet + split->payload + split->cut;
     size_t left = split->length - split->payload - split->cut;
     size_t piece = left < split->size ? left : split->size;
-    size_t length = split->payload + piece;
-    uint8_t *upper, *check;
-    uint16_t sum;
+    uint16_t upper_length = htobe16((uint16_t)(split->payload - split->upper + piece)), check;
+    uint64_t pseudo = (uint64_t)split->pseudo_sum + upper_length, sum = pseudo + split->upper_sum;
+    uint8_t *upper;
 
     if (split->head_length > 0)
         memcpy(out, split->head, split->head_length);
     out += split->head_length;
     upper = out + split->upper;
-    check = upper + split_checksum_offset(split);
     memcpy(out, split->packet, split->payload);
-    split_patch_ip(split, out, split->cut / split->size, length);
-    if (split->protocol == PROTOCOL_TCP)
-        split_patch_tcp(split, upper, piece == left);
-    else
-        store_be16(upper + UDP_LENGTH, (uint16_t)(length - split->upper));
-    memset(check, 0, sizeof(sum));
-    sum = split_payload(split, out, piece);
-    memcpy(check, &sum, sizeof(sum));
+    split_write_ip(split, out + split->ip, split->payload - split->ip + piece);
+    if (split->protocol == PROTOCOL_TCP) {
+        sum += split_write_tcp(split, upper, piece == left);
+    } else {
+        memcpy(upper + UDP_LENGTH, &upper_length, sizeof(upper_length));
+        sum += upper_length;
+    }
+    if (split->leave_checksum) {
+        memcpy(out + split->payload, from, piece);
+        check = (uint16_t)~checksum_finish(pseudo);
+    } else {
+        check = checksum_finish(checksum_add_copy(sum, out + split->payload, from, piece));
+        if (check == 0 && split->protocol == PROTOCOL_UDP)
+            check = 0xffff; /* 0 would say that there is none (RFC 768) */
+    }
+    memcpy(upper + split_checksum_offset(split), &check, sizeof(check));
     split->cut += piece;
-    return split->head_length + length;
+    return split->head_length + split->payload + piece;
 }
 
 size_t split_next(struct split *split, uint8_t *out, size_t room, size_t most, size_t *ret_length, size_t *ret_bytes)

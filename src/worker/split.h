@@ -30,6 +30,10 @@ struct split {
     size_t size;           /* payload bytes of each segment but the last */
     size_t cut;            /* payload bytes that were handed out */
     uint8_t version, protocol;
+    /* Sums of what is the same in every segment, folded: of IPv4's header, of the pseudo-header without the length, and
+     * of TCP's or UDP's header. A segment's checksums are these and what differs, so that nothing is read back that was
+     * written just before. */
+    uint16_t ip_sum, pseudo_sum, upper_sum;
     /* For the user to set behind split_init. */
     const uint8_t *head; /* borrowed: what is written before each segment, and counts as part of it below */
     size_t head_length;
