@@ -8,6 +8,7 @@ import shutil
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = ("tunwrightd", "tunwright-netd", "tunwright-worker")
+CLIENT = "tunwright"  # who tests only the daemons need not have built it
 REPORT = re.compile(r"ERROR: (Address|Leak)Sanitizer|runtime error: |ERROR: LeakSanitizer|LeakSanitizer has encountered"
                     r"|AddressSanitizer:DEADLYSIGNAL")
 
@@ -24,7 +25,8 @@ def install(name, into):
         if not source.exists():
             raise AssertionError(f"{source} is not built: run tests/run")
     into.mkdir(mode=0o755)
-    for program in PROGRAMS:
+    client = [CLIENT] if (directory(name) / CLIENT).exists() else []
+    for program in (*PROGRAMS, *client):
         shutil.copyfile(directory(name) / program, into / program)
         (into / program).chmod(0o755)
     return into
