@@ -17,7 +17,7 @@ static int udp_init(struct forwarder *forwarder, struct err *ret_err)
             local.port = (uint16_t)(local.port + i);
             remote.port = (uint16_t)(remote.port + i);
         }
-        r = wire_init(&lane->udp.wire, lane->socket, &local, &remote, WIRE_SEGMENT | WIRE_GRO, ret_err);
+        r = wire_init(&lane->udp.wire, lane->socket, &local, &remote, ret_err);
         if (r < 0)
             return r;
         lane->udp.answers = (struct rate_limit){.rate = ANSWERS_RATE, .burst = ANSWERS_RATE};
@@ -27,9 +27,17 @@ static int udp_init(struct forwarder *forwarder, struct err *ret_err)
 
 static void udp_begin(struct forwarder *forwarder)
 {
-    forwarder_set_offload(forwarder, DEVICE_TSO | DEVICE_USO);
-    for (size_t i = 0; i < forwarder->queue_count; i++)
-        forwarder->lanes[i].udp.merges = forwarder->device_offload != 0;
+    const struct udp_offload *wanted = &forwarder->config.worker.udp.offload;
+
+    forwarder_set_offload(forwarder, (wanted->tso ? DEVICE_TSO : 0U) | (wanted->uso ? DEVICE_USO : 0U));
+    for (size_t i = 0; i < forwarder->queue_count; i++) {
+        struct udp *udp = &forwarder->lanes[i].udp;
+
+        /* The device takes super-packets whatever it was told of what it may hand over. Where it does not, which some
+         * versions of the kernel do not, it says so of the first one, and nothing is lost by that. */
+        udp->merges = wanted->merge;
+        wire_set_offload(&udp->wire, (wanted->udp_segment ? WIRE_SEGMENT : 0U) | (wanted->udp_gro ? WIRE_GRO : 0U));
+    }
 }
 
 void udp_take_news(struct lane *lane)
@@ -83,7 +91,10 @@ static const char *truth(bool value)
 
 static void udp_status(const struct forwarder *forwarder, struct buf *out)
 {
+    const struct worker_config *worker = &forwarder->config.worker;
     const struct lane_report all = udp_report_all(forwarder);
+    bool leaves_checksums =
+        worker->udp.header == UDP_HEADER_GUE && worker->udp.offload.checksum && forwarder->device_offload & DEVICE_TSO;
 
     if (all.path_mtu > 0)
         buf_printf(out, ",\"path_mtu\":%u", all.path_mtu);
@@ -93,9 +104,11 @@ static void udp_status(const struct forwarder *forwarder, struct buf *out)
         buf_printf(out, ",\"wire_error\":\"%s\"", errno_name((int)all.wire_error));
     else
         buf_add_text(out, ",\"wire_error\":null");
-    buf_printf(out, ",\"offload\":{\"tso\":%s,\"uso\":%s,\"merge\":%s,\"udp_segment\":%s,\"udp_gro\":%s}",
+    buf_printf(out,
+               ",\"offload\":{\"tso\":%s,\"uso\":%s,\"merge\":%s,\"udp_segment\":%s,\"udp_gro\":%s,\"checksum\":%s}",
                truth(forwarder->device_offload & DEVICE_TSO), truth(forwarder->device_offload & DEVICE_USO),
-               truth(all.offload & UDP_MERGES), truth(all.offload & UDP_SEGMENTS), truth(all.offload & UDP_GROUPS));
+               truth(all.offload & UDP_MERGES), truth(all.offload & UDP_SEGMENTS), truth(all.offload & UDP_GROUPS),
+               truth(leaves_checksums));
 }
 
 const struct forwarder_type udp_type = {

@@ -78,12 +78,15 @@ int udp_from_wire(struct lane *lane)
     int r = wire_receive(&lane->udp.wire, lane->packet.bytes, PACKET_ROOM, &datagram);
 
     if (r == 0) {
+        lane_charge(lane, datagram.length);
+        if (datagram.lump)
+            datagram.segment = udp_first_length(lane->config->kind, lane->packet.bytes, datagram.length);
         count = datagram.length > 0 ? (datagram.length + datagram.segment - 1) / datagram.segment : 1;
         counter_pair_add_many(&lane->counters->wire_in, count, datagram.length);
         if (!datagram.from_peer)
             counter_raise(&lane->counters->drops[DROP_UNKNOWN_SOURCE], count);
-        else if (datagram.length == 0)
-            counter_drop(lane->counters, DROP_MALFORMED);
+        else if (datagram.length == 0 || datagram.cut)
+            counter_raise(&lane->counters->drops[DROP_MALFORMED], count);
         else
             take_datagrams(lane, &datagram);
     }

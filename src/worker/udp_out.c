@@ -342,7 +342,8 @@ void udp_from_device(struct lane *lane, size_t length)
     const struct endpoint *remote = &lane->config->worker.udp.remote;
     struct device_packet *packet = &lane->packet;
     struct packet_view view;
-    enum drop_reason reason = udp_inspect(lane->config->kind, packet->bytes, length, remote, &view);
+    enum drop_reason reason =
+        udp_inspect(lane->config->kind, packet->bytes, length, remote, lane->forwarder->queue_count, &view);
 
     if (reason != PACKET_FORWARD)
         drop_whole(lane, length, reason);

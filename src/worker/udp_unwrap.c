@@ -68,8 +68,8 @@ bool udp_checksum_is_own(const uint8_t *packet, const struct packet_view *view, 
         upper.length < offset + sizeof(field))
         return false;
     memcpy(&field, packet + upper.offset + offset, sizeof(field));
-    sum = (uint16_t)~checksum_finish(checksum_add_pseudo(
-        0, packet_source(packet, view), 2 * packet_address_size(view), upper.protocol, upper.length));
+    sum = (uint16_t)~checksum_finish(checksum_add_pseudo(0, packet_source(packet, view), 2 * packet_address_size(view),
+                                                         upper.protocol, upper.length));
     return field == sum;
 }
 
@@ -125,23 +125,47 @@ enum drop_reason udp_unwrap(enum device_kind kind, uint8_t *bytes, size_t length
     return reason;
 }
 
-static bool udp_is_to(const uint8_t *bytes, const struct packet_view *view, const struct endpoint *remote)
+static bool udp_is_to(const uint8_t *bytes, const struct packet_view *view, const struct endpoint *remote, size_t ports)
 {
     struct packet_upper upper;
+    uint16_t port;
 
     if (remote->addr.family != (view->version == 4 ? AF_INET : AF_INET6) ||
         memcmp(packet_destination(bytes, view), remote->addr.bytes, packet_address_size(view)) != 0)
         return false;
-    return packet_find_upper(bytes, view, &upper) == 0 && upper.protocol == PROTOCOL_UDP && upper.first &&
-           upper.length >= UDP_HEADER_SIZE && load_be16(bytes + upper.offset + 2) == remote->port;
+    if (packet_find_upper(bytes, view, &upper) < 0 || upper.protocol != PROTOCOL_UDP || !upper.first ||
+        upper.length < UDP_HEADER_SIZE)
+        return false;
+    port = load_be16(bytes + upper.offset + 2);
+    return port >= remote->port && port < remote->port + ports;
 }
 
 enum drop_reason udp_inspect(enum device_kind kind, const uint8_t *bytes, size_t length, const struct endpoint *remote,
-                             struct packet_view *ret_view)
+                             size_t ports, struct packet_view *ret_view)
 {
     enum drop_reason reason = udp_parse(kind, bytes, length, ret_view);
 
-    if (reason == PACKET_FORWARD && ret_view->version != 0 && udp_is_to(bytes, ret_view, remote))
+    if (reason == PACKET_FORWARD && ret_view->version != 0 && udp_is_to(bytes, ret_view, remote, ports))
         return DROP_LOOP;
     return reason;
+}
+
+size_t udp_first_length(enum device_kind kind, const uint8_t *bytes, size_t length)
+{
+    struct packet_view view = {.ethertype = 0};
+    struct udp_head head = {.length = 0};
+    size_t first;
+
+    if (kind == DEVICE_TUN) {
+        if (gue_is_there(bytes, length) && udp_head_read(bytes, length, &head) < 0)
+            return length;
+        bytes += head.length;
+        view.ethertype = head.length < length && bytes[0] >> 4 == 6 ? ETHERTYPE_OF_IPV6 : ETHERTYPE_OF_IPV4;
+    } else if (packet_parse_frame(bytes, length, &view) < 0) {
+        return length;
+    }
+    if (packet_parse_ip(bytes, length - head.length, &view) < 0)
+        return length;
+    first = head.length + view.ip + view.ip_length;
+    return first < length ? first : length;
 }

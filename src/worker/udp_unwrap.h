@@ -43,9 +43,13 @@ enum drop_reason udp_unwrap(enum device_kind kind, uint8_t *bytes, size_t length
                             struct udp_arrival *ret_arrival);
 
 /* From the device: *ret_view has version 0 where a frame holds no IP that can be read, which is then carried as it is.
- * PACKET_FORWARD, DROP_MALFORMED, or DROP_LOOP where the packet is UDP to the peer's own endpoint: one of ours, which
- * the routing table sent back into the tunnel. */
+ * PACKET_FORWARD, DROP_MALFORMED, or DROP_LOOP where the packet is UDP to the peer's own endpoint, or to one of so
+ * many ports from there on: one of ours, which the routing table sent back into the tunnel. */
 enum drop_reason udp_inspect(enum device_kind kind, const uint8_t *bytes, size_t length, const struct endpoint *remote,
-                             struct packet_view *ret_view);
+                             size_t ports, struct packet_view *ret_view);
+
+/* Of packets that lie back to back, each as it came in a datagram: how long the first is. `length` where that cannot be
+ * seen, or nothing follows. */
+size_t udp_first_length(enum device_kind kind, const uint8_t *bytes, size_t length);
 
 #endif

@@ -124,18 +124,22 @@ static void wire_ask_path_mtu(struct wire *wire, const struct endpoint *local)
         wire_learn_path_mtu(wire, (uint32_t)mtu);
 }
 
-/* Both are off or as they were before where the kernel does not know them. */
-static void wire_set_offload(struct wire *wire, unsigned offload)
+void wire_set_offload(struct wire *wire, unsigned wanted)
 {
-    int on = (offload & WIRE_GRO) != 0, size = 0;
-    socklen_t length = sizeof(size);
+    int on = (wanted & WIRE_GRO) != 0, was = 0, size = 0;
+    socklen_t length = sizeof(size), was_length = sizeof(was);
 
+    if (getsockopt(wire->fd, SOL_UDP, UDP_GRO, &was, &was_length) < 0)
+        was = 0;
     wire->gro = setsockopt(wire->fd, SOL_UDP, UDP_GRO, &on, sizeof(on)) == 0 && on;
-    wire->segments = (offload & WIRE_SEGMENT) && getsockopt(wire->fd, SOL_UDP, UDP_SEGMENT, &size, &length) == 0;
+    /* The kernel will not say any more where the datagrams end that it has put together already. */
+    wire->lumps = was && !wire->gro;
+    wire->segments = (wanted & WIRE_SEGMENT) && getsockopt(wire->fd, SOL_UDP, UDP_SEGMENT, &size, &length) == 0;
+    wire->news = true;
 }
 
 int wire_init(struct wire *ret_wire, int fd, const struct endpoint *local, const struct endpoint *remote,
-              unsigned offload, struct err *ret_err)
+              struct err *ret_err)
 {
     struct wire wire = {.fd = fd};
     int r;
@@ -150,7 +154,6 @@ int wire_init(struct wire *ret_wire, int fd, const struct endpoint *local, const
     wire.overhead = (wire.remote.ss_family == AF_INET ? IPV4_HEADER_SIZE : IPV6_HEADER_SIZE) + UDP_HEADER_SIZE;
     wire.payload_max = wire_payload_most(&wire);
     wire_ask_path_mtu(&wire, local);
-    wire_set_offload(&wire, offload);
     *ret_wire = wire;
     return 0;
 }
@@ -267,14 +270,18 @@ int wire_receive(struct wire *wire, uint8_t *out, size_t room, struct wire_datag
                 .length = (size_t)n,
                 .segment = (size_t)n,
                 .from_peer = wire_is_remote(wire, &from),
+                .cut = message.msg_flags & (MSG_TRUNC | MSG_CTRUNC),
             };
             wire_take_control(&message, ret_datagram);
+            ret_datagram->lump = wire->lumps && ret_datagram->segment == ret_datagram->length;
             if (ret_datagram->from_peer)
                 wire_note_error(wire, 0);
             return 0;
         }
-        if (errno == EAGAIN)
+        if (errno == EAGAIN) {
+            wire->lumps = false;
             return -EAGAIN;
+        }
         if (errno != EINTR)
             wire_errors_drain(wire);
     }

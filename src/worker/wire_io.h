@@ -32,6 +32,7 @@ struct wire {
     int error;                 /* positive errno of what the network said last; 0 since the peer was heard */
     unsigned refusals;         /* batches in a row that the kernel did not understand */
     bool segments, gro;        /* whether UDP_SEGMENT and UDP_GRO are in use: the kernel may refuse either */
+    bool lumps;                /* GRO was turned off: what was put together before may still be waiting */
     bool news;                 /* path_mtu, error or segments changed; the user clears it */
 };
 
@@ -40,14 +41,18 @@ struct wire_datagram {
     size_t length;
     size_t segment; /* the length of each but the last, which may be shorter; `length` where there is one */
     bool from_peer; /* from exactly the peer's address and port */
+    bool cut;       /* it was longer than the room for it */
+    bool lump;      /* it may be several, and the kernel did not say how long each is */
     uint8_t tos;    /* outer TOS or traffic class */
 };
 
 /* Checks that the socket is the one that was asked for and sets it up; setting up the same one again changes nothing.
- * Fails where it is not, or the kernel lacks an option that is needed; `offload` (enum wire_offload) is used as far as
- * the kernel has it. */
+ * Fails where it is not, or the kernel lacks an option that is needed. No offload is in use before wire_set_offload. */
 int wire_init(struct wire *ret_wire, int fd, const struct endpoint *local, const struct endpoint *remote,
-              unsigned offload, struct err *ret_err);
+              struct err *ret_err);
+
+/* Uses what of `wanted` (enum wire_offload) the kernel has, and nothing else. Nobody may be receiving meanwhile. */
+void wire_set_offload(struct wire *wire, unsigned wanted);
 
 /* The next datagram, one that may be empty. -EAGAIN: none is waiting. What the network had to say before is taken in.
  */

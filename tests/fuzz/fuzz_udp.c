@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bytes = malloc(length > 0 ? length : 1);
     MUST(bytes);
     memcpy(bytes, data + 2, length);
-    inspected = udp_inspect(kind, bytes, length, &remote, &view);
+    inspected = udp_inspect(kind, bytes, length, &remote, 1, &view);
     MUST(inspected == PACKET_FORWARD || inspected == DROP_MALFORMED || inspected == DROP_LOOP);
     monitor_describe(kind, bytes, length, text, sizeof(text));
     gue = kind == DEVICE_TUN && gue_is_there(bytes, length);

@@ -203,7 +203,56 @@ static enum drop_reason inspect(const char *remote_text, const uint8_t *bytes, s
     struct packet_view view;
 
     assert_int_equal(endpoint_parse(remote_text, &remote), 0);
-    return udp_inspect(DEVICE_TUN, bytes, length, &remote, &view);
+    return udp_inspect(DEVICE_TUN, bytes, length, &remote, 1, &view);
+}
+
+/* A tunnel with several queues has as many endpoints. */
+static void each_of_the_peers_ports_is_a_loop(void **state)
+{
+    struct endpoint remote;
+    struct packet_view view;
+
+    (void)state;
+    assert_int_equal(endpoint_parse("10.33.0.1:4997", &remote), 0);
+    assert_int_equal(udp_inspect(DEVICE_TUN, to_peer_v4, sizeof(to_peer_v4), &remote, 3, &view), PACKET_FORWARD);
+    assert_int_equal(udp_inspect(DEVICE_TUN, to_peer_v4, sizeof(to_peer_v4), &remote, 4, &view), DROP_LOOP);
+    remote.port = 5001;
+    assert_int_equal(udp_inspect(DEVICE_TUN, to_peer_v4, sizeof(to_peer_v4), &remote, 16, &view), PACKET_FORWARD);
+}
+
+/* What was put together before UDP_GRO was turned off comes without a word of where each packet ends. */
+static void packets_back_to_back(void **state)
+{
+    uint8_t bytes[256] = {0};
+    size_t v4 = sizeof(to_peer_v4), v6 = sizeof(to_peer_v6);
+    struct virtio_net_hdr none = {0};
+    struct udp_head head;
+
+    (void)state;
+    memcpy(bytes, to_peer_v4, v4);
+    memcpy(bytes + v4, to_peer_v4, v4);
+    assert_int_equal(udp_first_length(DEVICE_TUN, bytes, 2 * v4), v4);
+    assert_int_equal(udp_first_length(DEVICE_TUN, bytes, v4 + 1), v4);
+    assert_int_equal(udp_first_length(DEVICE_TUN, bytes, v4), v4);
+    assert_int_equal(udp_first_length(DEVICE_TUN, bytes, v4 - 1), v4 - 1); /* for others to judge */
+    assert_int_equal(udp_first_length(DEVICE_TUN, bytes, 1), 1);
+    assert_int_equal(udp_first_length(DEVICE_TUN, bytes, 0), 0);
+    memcpy(bytes, to_peer_v6, v6);
+    assert_int_equal(udp_first_length(DEVICE_TUN, bytes, sizeof(bytes)), v6);
+
+    udp_head_make(4, &none, &head);
+    memcpy(bytes, head.bytes, head.length);
+    memcpy(bytes + head.length, to_peer_v4, v4);
+    assert_int_equal(udp_first_length(DEVICE_TUN, bytes, sizeof(bytes)), head.length + v4);
+    assert_int_equal(udp_first_length(DEVICE_TUN, bytes, head.length), head.length);
+
+    memset(bytes, 0, sizeof(bytes));
+    store_be16(bytes + 12, 0x0800);
+    memcpy(bytes + 14, to_peer_v4, v4);
+    assert_int_equal(udp_first_length(DEVICE_TAP, bytes, sizeof(bytes)), 14 + v4);
+    assert_int_equal(udp_first_length(DEVICE_TAP, bytes, 13), 13);
+    store_be16(bytes + 12, 0x0806);
+    assert_int_equal(udp_first_length(DEVICE_TAP, bytes, 60), 60);
 }
 
 static void only_the_peers_own_endpoint_is_a_loop(void **state)
@@ -236,6 +285,8 @@ int main(void)
         cmocka_unit_test(gue_carries_congestion),
         cmocka_unit_test(remote_checksum),
         cmocka_unit_test(heads_are_read_as_they_were_made),
+        cmocka_unit_test(each_of_the_peers_ports_is_a_loop),
+        cmocka_unit_test(packets_back_to_back),
         cmocka_unit_test(only_the_peers_own_endpoint_is_a_loop),
     };
 
