@@ -9,6 +9,7 @@
  *     persistent, and goes again with the descriptor.
  */
 #include "netlink.h"
+#include "udev.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -228,6 +229,7 @@ int net_tun_create(struct net_ns *ns, const struct device_key *key, const struct
         return err_set_kernel(ret_err, -ENODEV, "TUNGETIFF", "the device %s went while it was made", key->name);
     if (ioctl(queues.fds[0], TUNSETPERSIST, 1) < 0)
         return err_set_kernel(ret_err, -errno, "TUNSETPERSIST", "cannot make the device %s persistent", key->name);
+    udev_look_again(key);
     queue_fds_give(&queues, ret_fds);
     *ret_ifindex = ifindex;
     return 0;
@@ -318,6 +320,8 @@ int net_tun_adopt(struct net_ns *ns, const struct device_key *key, const struct 
         error = tun_promote_secondaries(ns, info.link.ifindex, key->name, ret_err);
     if (!error && !marked)
         error = net_link_set_alias(ns, info.link.ifindex, &key->uuid, ret_err);
+    if (!error && !marked)
+        udev_look_again(key);
     if (!error)
         *ret_ifindex = info.link.ifindex;
     return error;
