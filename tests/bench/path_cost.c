@@ -261,7 +261,7 @@ static void inspect_single(void)
     static const struct endpoint elsewhere = {.addr = {.family = AF_INET, .bytes = {10, 32, 0, 1}}, .port = 5000};
     struct packet_view view;
 
-    must(udp_inspect(DEVICE_TUN, single.bytes, 64, &elsewhere, &view) == PACKET_FORWARD, "a packet is refused");
+    must(udp_inspect(DEVICE_TUN, single.bytes, 64, &elsewhere, 1, &view) == PACKET_FORWARD, "a packet is refused");
     memcpy(room, single.bytes, 64);
 }
 
