@@ -9,6 +9,7 @@ import struct
 import threading
 
 import pytest
+from lib.counted import all_counted, lost
 from lib.topology import tunnel
 from lib.waiting import until
 
@@ -27,13 +28,6 @@ def two_hosts(net, super_packets, kind="tun", outer="v4"):
     for host in hosts:
         host.lost = lost(host.counters("tun0")["worker"])  # what a device says of itself before the other is there
     return hosts
-
-
-def lost(worker):
-    """Packets read from the device that neither went out nor were dropped for a reason, and the same of the wire's."""
-    drops = sum(worker["drops"].values())
-    return (worker["device_in"]["packets"] + worker["wire_in"]["packets"] - worker["wire_out"]["packets"]
-            - worker["device_out"]["packets"] - drops)
 
 
 def offload(host):
@@ -81,12 +75,6 @@ class Transfer:
         self.into.close()
         assert self.received == self.size, f"{self.received} of {self.size} bytes came"
         assert self.came.digest() == self.sent.digest(), "other bytes came than were sent"
-
-
-def all_counted(a, b):
-    """No packet vanished on either host: waits for those under way."""
-    until(lambda: all(lost(host.counters("tun0")["worker"]) == host.lost for host in (a, b)), 5,
-          lambda: f"equal counters: {[host.counters('tun0') for host in (a, b)]}")
 
 
 @pytest.mark.parametrize("inner", ["v4", "v6"])
