@@ -100,7 +100,8 @@ static int value_of(const char *field, const char *text, cJSON **ret_value, stru
 
     if (error == -ENOMEM)
         return err_no_memory(ret_err);
-    if (!json && (*text == '{' || *text == '['))
+    bool is_whole = !strcmp(field, "addresses") || !strcmp(field, "routes") || !strcmp(field, "worker");
+    if (!json && is_whole && (*text == '{' || *text == '['))
         return refuse(ret_err, text, "this begins as JSON and is none");
     if (is_text_field(field)) {
         if (json && (cJSON_IsNull(json) || cJSON_IsString(json))) {
@@ -172,10 +173,10 @@ int expression_set_field(cJSON *patch, const char *field, const char *value, str
 int expression_set(cJSON *patch, const char *text, struct err *ret_err)
 {
     const char *equal = strchr(text, '=');
-    char *field = equal ? strndup(text, (size_t)(equal - text)) : NULL;
 
     if (!equal || equal == text)
         return refuse(ret_err, text, "this must be FIELD=VALUE");
+    char *field = strndup(text, (size_t)(equal - text));
     if (!field)
         return err_no_memory(ret_err);
     int error = expression_set_field(patch, field, equal + 1, ret_err);
