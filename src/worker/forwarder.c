@@ -21,9 +21,8 @@ static int forwarder_make_lanes(struct forwarder *forwarder, struct err *ret_err
         lane->config = &forwarder->config;
         lane->index = i;
         lane->queue = queues[i];
-        lane->socket = forwarder->socket_count > 0 ? sockets[i % forwarder->socket_count] : -1;
+        lane->socket = forwarder->socket_count > 0 ? sockets[i] : -1;
         lane->counters = &forwarder->page->slots[i];
-        lane->socket_gone = i > 0 && forwarder->socket_count == 1; /* lane 0 has it */
     }
     return 0;
 }
@@ -41,8 +40,7 @@ static int forwarder_configure(struct forwarder *forwarder, const struct config_
             forwarder->type = forwarder_types[i];
     if (!forwarder->type)
         return err_set(ret_err, -EINVAL, ERR_INVALID_VALUE, "/worker/type", "is not one of this program's");
-    /* One socket for many queues is what older versions of netd give. */
-    if (forwarder->type->has_sockets ? head->sockets != head->queues && head->sockets != 1 : head->sockets != 0)
+    if (head->sockets != (forwarder->type->has_sockets ? head->queues : 0))
         return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "%u sockets where %u are needed", head->sockets,
                        forwarder->type->has_sockets ? head->queues : 0);
     r = counter_page_map(forwarder->fds[0], &forwarder->page, ret_err);

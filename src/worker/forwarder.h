@@ -27,7 +27,7 @@ struct forwarder_type {
     void (*from_device)(struct lane *lane, size_t length);
     /* The queue's turn is over: nothing may be kept back. NULL: nothing ever is. */
     void (*flush)(struct lane *lane);
-    /* Receives once. -EAGAIN: none was waiting. */
+    /* Receives once, and charges the lane for it. -EAGAIN: none was waiting. */
     int (*from_wire)(struct lane *lane);
     /* The socket has an error to tell. */
     void (*on_wire_error)(struct lane *lane);

@@ -4,10 +4,8 @@
 #include "worker/forwarder.h"
 #include "worker/split.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 /* ---- packets ----------------------------------------------------------------------------------------------------- */
 
@@ -81,13 +79,9 @@ static int lane_from_device(struct lane *lane)
 
 static void lane_from_wire(struct lane *lane)
 {
-    for (lane->turn = LANE_TURN; lane->turn > 0;) {
-        uint64_t before = lane->counters->wire_in.bytes;
-
+    for (lane->turn = LANE_TURN; lane->turn > 0;)
         if (lane->forwarder->type->from_wire(lane) < 0)
             return;
-        lane_charge(lane, (size_t)(lane->counters->wire_in.bytes - before));
-    }
 }
 
 void lane_to_device(struct lane *lane, uint8_t *bytes, size_t length)
@@ -104,55 +98,29 @@ void lane_to_device(struct lane *lane, uint8_t *bytes, size_t length)
 
 /* ---- its life ---------------------------------------------------------------------------------------------------- */
 
-int lane_watch(struct lane *lane, int epoll_fd)
-{
-    struct epoll_event queue = {.events = EPOLLIN, .data.u32 = SOURCE_QUEUE};
-    struct epoll_event socket = {.events = EPOLLIN, .data.u32 = SOURCE_SOCKET};
-    int r;
-
-    lane->epoll_fd = epoll_fd;
-    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, lane->queue, &queue) < 0)
-        return -errno;
-    if (lane->socket >= 0 && !lane->socket_gone && epoll_ctl(epoll_fd, EPOLL_CTL_ADD, lane->socket, &socket) < 0) {
-        r = -errno;
-        lane_unwatch(lane);
-        return r;
-    }
-    return 0;
-}
-
-void lane_unwatch(const struct lane *lane)
-{
-    epoll_ctl(lane->epoll_fd, EPOLL_CTL_DEL, lane->queue, NULL);
-    if (lane->socket >= 0)
-        epoll_ctl(lane->epoll_fd, EPOLL_CTL_DEL, lane->socket, NULL);
-}
-
-void lane_on_queue(struct lane *lane, uint32_t events)
+void lane_on_queue(struct lane *lane, short events)
 {
     int r;
 
-    if (lane->queue_gone)
+    if (events == 0)
         return;
     r = lane_from_device(lane);
     /* An error on a queue means that there is no device behind it; one that stays would wake us for ever. */
-    if (r == 0 && (events & EPOLLIN || !(events & (EPOLLERR | EPOLLHUP))))
+    if (r == 0 && (events & POLLIN || !(events & (POLLERR | POLLHUP | POLLNVAL))))
         return;
-    epoll_ctl(lane->epoll_fd, EPOLL_CTL_DEL, lane->queue, NULL);
     lane->queue_gone = true;
     lane->news = true;
     log_warning("%s: the device behind queue %zu is gone", lane->config->device, lane->index);
 }
 
-void lane_on_socket(struct lane *lane, uint32_t events)
+void lane_on_socket(struct lane *lane, short events)
 {
-    if (lane->socket_gone)
+    if (events == 0)
         return;
-    if (events & EPOLLERR)
+    if (events & POLLERR)
         lane->forwarder->type->on_wire_error(lane);
     lane_from_wire(lane);
-    if (events & EPOLLHUP) {
-        epoll_ctl(lane->epoll_fd, EPOLL_CTL_DEL, lane->socket, NULL);
+    if (events & (POLLHUP | POLLNVAL)) {
         lane->socket_gone = true;
         log_warning("%s: socket %zu was shut down", lane->config->device, lane->index);
     }

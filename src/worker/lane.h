@@ -9,7 +9,10 @@
  *
  * A wake-up gives the queue and the socket one turn each. A turn is bounded by what it costs: each system call as much
  * as copying LANE_CALL bytes, and the bytes themselves. So a flood in one direction, of small packets or of large ones,
- * takes turns with the other. The two are level-triggered: what a turn leaves is reported again.
+ * takes turns with the other. What a turn leaves is found by the next poll(2).
+ *
+ * It is poll(2), and not epoll, because an epoll set stands in the wait queues of its descriptors all the time: the
+ * kernel would have something to call for every datagram that comes and every segment that is freed, while we run.
  */
 #ifndef WORKER_LANE_H
 #define WORKER_LANE_H
@@ -20,6 +23,8 @@
 #include "worker/monitor.h"
 #include "worker/udp.h"
 
+#include <poll.h>
+
 /* Room that is kept free behind a packet from the device, for an answer that is longer. */
 #define LANE_GROWTH 16
 
@@ -27,9 +32,6 @@
 #define LANE_TURN (512 * 1024) /* some 50 to 100 microseconds: 64 small packets, or four super-packets, in and out */
 
 struct forwarder;
-
-/* What an epoll set says of a descriptor in it. */
-enum source { SOURCE_QUEUE, SOURCE_SOCKET, SOURCE_STOP, SOURCE_NEWS, SOURCE_SIGNAL, SOURCE_CONTROL, SOURCE_LISTEN };
 
 /* What others may know of a lane: its thread writes it, and the main thread makes the status of it. Each member is
  * whole by itself. */
@@ -45,7 +47,6 @@ struct lane {
     const struct config *config; /* the forwarder's */
     size_t index;
     int queue, socket; /* borrowed from the forwarder; -1 where the type has no sockets */
-    int epoll_fd;      /* where they are watched; borrowed */
     bool queue_gone, socket_gone;
     bool news;                     /* the report is not up to date */
     long turn;                     /* what is left of it; negative when it was overdrawn */
@@ -61,15 +62,20 @@ struct lane {
 
 /* ---- its life, on the lane's thread ------------------------------------------------------------------------------ */
 
-/* Has the epoll set (borrowed) report the queue and the socket, with an enum source as u32. 0 or -errno, and then
- * neither is watched. lane_unwatch: any thread's, when the lane's own has ended. Closing would not do: netd holds a
- * second descriptor of the same open files. */
-int lane_watch(struct lane *lane, int epoll_fd);
-void lane_unwatch(const struct lane *lane);
+/* What to wait for: nothing (-1) of what is gone. */
+static inline struct pollfd lane_wait_queue(const struct lane *lane)
+{
+    return (struct pollfd){.fd = lane->queue_gone ? -1 : lane->queue, .events = POLLIN};
+}
 
-/* One turn. What is gone for good is watched no more. */
-void lane_on_queue(struct lane *lane, uint32_t events);
-void lane_on_socket(struct lane *lane, uint32_t events);
+static inline struct pollfd lane_wait_socket(const struct lane *lane)
+{
+    return (struct pollfd){.fd = lane->socket_gone ? -1 : lane->socket, .events = POLLIN};
+}
+
+/* One turn, after what poll said of it. */
+void lane_on_queue(struct lane *lane, short events);
+void lane_on_socket(struct lane *lane, short events);
 
 /* Does what is due at timer_ns. */
 void lane_on_time(struct lane *lane);
@@ -77,7 +83,7 @@ void lane_on_time(struct lane *lane);
 /* Brings the report up to date; whether there was any news. */
 bool lane_publish(struct lane *lane);
 
-/* Milliseconds until then, as epoll_wait takes them; -1, for ever, where it is 0. */
+/* Milliseconds until then, as poll takes them; -1, for ever, where it is 0. */
 int lane_wait_ms(int64_t due_ns);
 
 /* ---- for the types ----------------------------------------------------------------------------------------------- */

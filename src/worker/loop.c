@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Everything the main thread waits for is in one epoll set: control, and lane 0. A wake-up goes through
+ * The main thread waits for control and for lane 0. A wake-up goes through
  *
- *     control, listening socket, signal  ─ first, because they may change all the rest
- *     queue 0, socket 0                  ─ one bounded turn each (lane.h), in the order in which they became ready
+ *     signal, control, listening socket  ─ first, because they may change all the rest
+ *     queue 0, socket 0                  ─ one bounded turn each (lane.h)
  *     news of the other lanes            ─ which run on threads of their own (threads.h), where there are any
  *
  * so that control is heard between any two turns. There is no tick; a timer runs only while somebody has something to
@@ -16,22 +16,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define MESSAGES_AT_ONCE   4
 #define STATUS_INTERVAL_NS NSEC_PER_SEC
-#define EVENTS_MAX         6 /* one of each source that is here */
 
 struct loop {
-    int epoll_fd, signal_fd;
+    int signal_fd;
     int control_fd; /* always the same number; `connected` says whether there is something behind */
-    int listen_fd;
+    int listen_fd;  /* -1 where none works */
     bool connected;
     bool stop;
     struct forwarder *forwarder;           /* NULL before the first configuration */
@@ -40,36 +39,10 @@ struct loop {
     struct control_buffer buffer;
 };
 
-static int loop_watch(struct loop *loop, int fd, enum source source)
-{
-    struct epoll_event event = {.events = EPOLLIN, .data.u32 = source};
-
-    return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
-}
-
-static void loop_unwatch(struct loop *loop, int fd)
-{
-    epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
-}
-
-/* Its first lane, and what the others have to say. */
-static int loop_watch_forwarder(struct loop *loop, struct forwarder *forwarder, struct err *ret_err)
-{
-    int r = lane_watch(&forwarder->lanes[0], loop->epoll_fd);
-
-    if (r == 0 && forwarder->threads.news_fd >= 0) {
-        r = loop_watch(loop, forwarder->threads.news_fd, SOURCE_NEWS);
-        if (r < 0)
-            lane_unwatch(&forwarder->lanes[0]);
-    }
-    return r < 0 ? err_set_kernel(ret_err, r, "epoll_ctl", "the descriptors") : 0;
-}
-
 /* ---- control ----------------------------------------------------------------------------------------------------- */
 
 static void loop_disconnect(struct loop *loop)
 {
-    loop_unwatch(loop, loop->control_fd);
     close(loop->control_fd);
     loop->connected = false;
 }
@@ -108,16 +81,11 @@ static void loop_configure(struct loop *loop, struct control_message *message)
     r = forwarder_new(message->packet, message->length, &message->head, message->fds, message->fd_count, &forwarder,
                       &err);
     message->fd_count = 0;
-    if (r == 0)
-        r = loop_watch_forwarder(loop, forwarder, &err);
     if (r < 0) {
         log_warning("configuration refused: %s%s%s", err.pointer, err.pointer[0] ? ": " : "", err.message);
         loop_note_sending("failed", control_send_failed(loop->control_fd, &err));
-        forwarder_free(forwarder);
         return;
     }
-    if (loop->forwarder)
-        lane_unwatch(&loop->forwarder->lanes[0]);
     forwarder_free(loop->forwarder);
     loop->forwarder = forwarder;
     forwarder_begin(forwarder);
@@ -186,12 +154,10 @@ static void loop_on_listen(struct loop *loop)
     if (fd < 0) {
         if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
             log_warning("cannot accept a new netd: %s", strerror(errno));
-            loop_unwatch(loop, loop->listen_fd);
+            loop->listen_fd = -1;
         }
         return;
     }
-    if (loop->connected)
-        loop_unwatch(loop, loop->control_fd);
     loop->connected = false;
     if (fd != loop->control_fd) {
         if (dup3(fd, loop->control_fd, O_CLOEXEC) < 0) {
@@ -201,7 +167,7 @@ static void loop_on_listen(struct loop *loop)
         }
         close(fd);
     }
-    loop->connected = loop_watch(loop, loop->control_fd, SOURCE_CONTROL) == 0;
+    loop->connected = true;
 }
 
 /* ---- time -------------------------------------------------------------------------------------------------------- */
@@ -239,7 +205,7 @@ static void loop_on_time(struct loop *loop)
     loop_report(loop);
 }
 
-/* Milliseconds for epoll_wait; -1: until something happens. */
+/* Milliseconds for poll; -1: until something happens. */
 static int loop_timeout_ms(const struct loop *loop)
 {
     int64_t next = loop->status_due_ns, timer = loop->forwarder ? loop->forwarder->lanes[0].timer_ns : 0;
@@ -249,56 +215,37 @@ static int loop_timeout_ms(const struct loop *loop)
 
 /* ---- the loop ---------------------------------------------------------------------------------------------------- */
 
-static void loop_handle_first(struct loop *loop, const struct epoll_event *event)
-{
-    switch ((enum source)event->data.u32) {
-    case SOURCE_SIGNAL:
-        loop->stop = true;
-        break;
-    case SOURCE_CONTROL:
-        loop_on_control(loop);
-        break;
-    case SOURCE_LISTEN:
-        loop_on_listen(loop);
-        break;
-    default:
-        break;
-    }
-}
-
-static void loop_handle_packets(struct loop *loop, const struct epoll_event *event)
-{
-    struct forwarder *forwarder = loop->forwarder;
-
-    switch ((enum source)event->data.u32) {
-    case SOURCE_QUEUE:
-        lane_on_queue(&forwarder->lanes[0], event->events);
-        break;
-    case SOURCE_SOCKET:
-        lane_on_socket(&forwarder->lanes[0], event->events);
-        break;
-    case SOURCE_NEWS:
-        threads_hear(&forwarder->threads);
-        loop_note_news(loop);
-        break;
-    default:
-        break;
-    }
-}
-
 static int loop_turn(struct loop *loop)
 {
-    struct epoll_event events[EVENTS_MAX];
-    const struct forwarder *before = loop->forwarder;
-    int count = epoll_wait(loop->epoll_fd, events, EVENTS_MAX, loop_timeout_ms(loop));
+    enum { SIGNAL, CONTROL, LISTEN, QUEUE, SOCKET, NEWS };
+    const struct pollfd nothing = {.fd = -1};
+    struct forwarder *forwarder = loop->forwarder;
+    struct pollfd waits[] = {
+        [SIGNAL] = {.fd = loop->signal_fd, .events = POLLIN},
+        [CONTROL] = {.fd = loop->connected ? loop->control_fd : -1, .events = POLLIN},
+        [LISTEN] = {.fd = loop->listen_fd, .events = POLLIN},
+        [QUEUE] = forwarder ? lane_wait_queue(&forwarder->lanes[0]) : nothing,
+        [SOCKET] = forwarder ? lane_wait_socket(&forwarder->lanes[0]) : nothing,
+        [NEWS] = {.fd = forwarder ? forwarder->threads.news_fd : -1, .events = POLLIN},
+    };
 
-    if (count < 0)
+    if (poll(waits, ARRAY_SIZE(waits), loop_timeout_ms(loop)) < 0)
         return errno == EINTR ? 0 : -errno;
-    for (int i = 0; i < count && !loop->stop; i++)
-        loop_handle_first(loop, &events[i]);
-    /* After a new configuration the events are about descriptors of the old one: they will be reported again. */
-    for (int i = 0; i < count && !loop->stop && loop->forwarder && loop->forwarder == before; i++)
-        loop_handle_packets(loop, &events[i]);
+    if (waits[SIGNAL].revents)
+        loop->stop = true;
+    if (waits[CONTROL].revents)
+        loop_on_control(loop);
+    if (waits[LISTEN].revents)
+        loop_on_listen(loop);
+    /* After a new configuration the rest is about descriptors of the old one: it is found again. */
+    if (!loop->stop && forwarder && forwarder == loop->forwarder) {
+        lane_on_queue(&forwarder->lanes[0], waits[QUEUE].revents);
+        lane_on_socket(&forwarder->lanes[0], waits[SOCKET].revents);
+        if (waits[NEWS].revents) {
+            threads_hear(&forwarder->threads);
+            loop_note_news(loop);
+        }
+    }
     if (loop->forwarder)
         loop_on_time(loop);
     return 0;
@@ -314,20 +261,12 @@ static int loop_open(struct loop *loop, struct err *ret_err)
     loop->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (loop->signal_fd < 0)
         return err_set_kernel(ret_err, -errno, "signalfd", "SIGTERM");
-    loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (loop->epoll_fd < 0)
-        return err_set_kernel(ret_err, -errno, "epoll_create1", "the event loop");
-    r = loop_watch(loop, loop->signal_fd, SOURCE_SIGNAL);
-    if (r == 0)
-        r = loop_watch(loop, loop->control_fd, SOURCE_CONTROL);
-    if (r < 0)
-        return err_set_kernel(ret_err, r, "epoll_ctl", "the control socket");
     loop->connected = true;
     r = fd_set_nonblocking(loop->listen_fd);
-    if (r == 0)
-        r = loop_watch(loop, loop->listen_fd, SOURCE_LISTEN);
-    if (r < 0)
+    if (r < 0) {
         log_warning("no listening socket, so no later netd can attach: %s", strerror(-r));
+        loop->listen_fd = -1;
+    }
     return 0;
 }
 
@@ -338,15 +277,14 @@ int loop_run(int control_fd, int listen_fd, struct err *ret_err)
 
     if (!loop)
         return err_no_memory(ret_err);
-    *loop = (struct loop){.epoll_fd = -1, .signal_fd = -1, .control_fd = control_fd, .listen_fd = listen_fd};
+    *loop = (struct loop){.signal_fd = -1, .control_fd = control_fd, .listen_fd = listen_fd};
     r = loop_open(loop, ret_err);
     while (r == 0 && !loop->stop) {
         r = loop_turn(loop);
         if (r < 0)
-            err_set_kernel(ret_err, r, "epoll_wait", "the event loop");
+            err_set_kernel(ret_err, r, "poll", "the event loop");
     }
     forwarder_free(loop->forwarder);
-    fd_done(&loop->epoll_fd);
     fd_done(&loop->signal_fd);
     free(loop->status);
     free(loop);

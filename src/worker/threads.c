@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 /* Packets are in the lane's buffers: what is on the stack is small. Sanitizers put more on it. */
@@ -56,18 +55,15 @@ static void thread_tell(struct threads *threads)
 static bool thread_turn(const struct thread *thread)
 {
     struct lane *lane = thread->lane;
-    struct epoll_event events[3];
-    int count = epoll_wait(thread->epoll_fd, events, (int)ARRAY_SIZE(events), lane_wait_ms(lane->timer_ns));
+    struct pollfd stop = {.fd = thread->threads->stop_fd, .events = POLLIN};
+    struct pollfd waits[] = {lane_wait_queue(lane), lane_wait_socket(lane), stop};
 
-    for (int i = 0; i < count; i++)
-        if (events[i].data.u32 == SOURCE_STOP)
-            return false;
-    for (int i = 0; i < count; i++) {
-        if (events[i].data.u32 == SOURCE_QUEUE)
-            lane_on_queue(lane, events[i].events);
-        else
-            lane_on_socket(lane, events[i].events);
-    }
+    if (poll(waits, ARRAY_SIZE(waits), lane_wait_ms(lane->timer_ns)) < 0)
+        return true; /* out of memory for a moment */
+    if (waits[2].revents != 0)
+        return false;
+    lane_on_queue(lane, waits[0].revents);
+    lane_on_socket(lane, waits[1].revents);
     lane_on_time(lane);
     if (lane_publish(lane))
         thread_tell(thread->threads);
@@ -89,31 +85,6 @@ static void *thread_main(void *argument)
 
 /* ---- on the main thread ------------------------------------------------------------------------------------------ */
 
-static int thread_start(struct threads *threads, struct thread *thread, struct lane *lane, const pthread_attr_t *shape,
-                        struct err *ret_err)
-{
-    struct epoll_event stop = {.events = EPOLLIN, .data.u32 = SOURCE_STOP};
-    int r;
-
-    *thread = (struct thread){.threads = threads, .lane = lane};
-    thread->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (thread->epoll_fd < 0)
-        return err_set_kernel(ret_err, -errno, "epoll_create1", "lane %zu", lane->index);
-    r = lane_watch(lane, thread->epoll_fd);
-    if (r == 0 && epoll_ctl(thread->epoll_fd, EPOLL_CTL_ADD, threads->stop_fd, &stop) < 0)
-        r = -errno;
-    if (r < 0) {
-        fd_done(&thread->epoll_fd);
-        return err_set_kernel(ret_err, r, "epoll_ctl", "lane %zu", lane->index);
-    }
-    r = -pthread_create(&thread->id, shape, thread_main, thread);
-    if (r < 0) {
-        fd_done(&thread->epoll_fd);
-        return err_set_kernel(ret_err, r, "pthread_create", "lane %zu", lane->index);
-    }
-    return 0;
-}
-
 int threads_start(struct threads *threads, struct lane *lanes, size_t lane_count, struct err *ret_err)
 {
     pthread_attr_t shape;
@@ -128,14 +99,18 @@ int threads_start(struct threads *threads, struct lane *lanes, size_t lane_count
     pthread_attr_init(&shape);
     pthread_attr_setstacksize(&shape, STACK_SIZE);
     for (size_t i = 1; i < lane_count && r == 0; i++) {
-        r = thread_start(threads, &threads->all[i - 1], &lanes[i], &shape, ret_err);
+        struct thread *thread = &threads->all[i - 1];
+
+        *thread = (struct thread){.threads = threads, .lane = &lanes[i]};
+        r = -pthread_create(&thread->id, &shape, thread_main, thread);
         if (r == 0)
             threads->count = i;
     }
     pthread_attr_destroy(&shape);
-    if (r < 0)
-        threads_stop(threads);
-    return r;
+    if (r == 0)
+        return 0;
+    threads_stop(threads);
+    return err_set_kernel(ret_err, r, "pthread_create", "%zu lanes", lane_count);
 }
 
 void threads_go(struct threads *threads)
@@ -150,10 +125,8 @@ void threads_stop(struct threads *threads)
         eventfd_write(threads->stop_fd, 1);
         threads_go(threads);
     }
-    for (size_t i = 0; i < threads->count; i++) {
+    for (size_t i = 0; i < threads->count; i++)
         pthread_join(threads->all[i].id, NULL);
-        fd_done(&threads->all[i].epoll_fd);
-    }
     threads->count = 0;
     fd_done(&threads->stop_fd);
     fd_done(&threads->news_fd);

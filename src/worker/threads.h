@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * threads: lanes 1 and up, each on a thread with an epoll set of its own. Lane 0 belongs to the main thread, so that a
+ * threads: lanes 1 and up, each on a thread of its own. Lane 0 belongs to the main thread, so that a
  * worker with one queue has one thread and none of this.
  *
  * A thread shares with the main thread its lane's report, and two eventfds: one that ends it, and one that wakes the
@@ -19,7 +19,6 @@ struct lane;
 struct thread {
     struct threads *threads;
     struct lane *lane;
-    int epoll_fd;
     pthread_t id;
 };
 

@@ -31,6 +31,7 @@ static void write_run(struct lane *lane, struct merge *merge)
         return;
     merge_finish(merge, &header);
     reason = device_write(lane->queue, merge->packet, merge->length, &header, &refused);
+    lane_charge(lane, merge->length);
     if (refused && merge->count > 1) {
         lane->udp.merges = false;
         lane->news = true;

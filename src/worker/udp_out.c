@@ -70,10 +70,11 @@ static int send_parts(struct lane *lane, const struct iovec *parts, size_t part_
     size_t length = 0;
     int r = wire_send(&lane->udp.wire, parts, part_count, tos);
 
-    if (r < 0)
-        return r;
     for (size_t i = 0; i < part_count; i++)
         length += parts[i].iov_len;
+    lane_charge(lane, length);
+    if (r < 0)
+        return r;
     counter_pair_add(&lane->counters->wire_out, length);
     return 0;
 }
@@ -195,6 +196,7 @@ void udp_flush(struct lane *lane)
 
     if (batch->count > 0) {
         r = wire_send_batch(&udp->wire, batch->bytes, batch->length, batch->segment, batch->tos);
+        lane_charge(lane, batch->length);
         if (r == 0)
             counter_pair_add_many(&lane->counters->wire_out, batch->count, batch->length);
         else if (r == -EOPNOTSUPP || r == -EMSGSIZE)

@@ -404,6 +404,7 @@ static void refused_configuration_leaves_all_lanes(void **state)
     udp_open(w);
     configure(w, LANES, LANES, w->udp, "ready\n");
     configure(w, LANES, LANES, ECHO, "failed\n{\"detail\":\"4 sockets where 0 are needed\"}");
+    configure(w, LANES, 1, w->udp, "failed\n{\"detail\":\"1 sockets where 4 are needed\"}");
     configure(w, LANES, 2, w->udp, "failed\n{\"detail\":\"2 sockets where 4 are needed\"}");
     fd_done(&w->wire[3]);
     w->wire[3] = dup(w->wire[2]); /* of another port */
