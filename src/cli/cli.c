@@ -41,6 +41,8 @@ enum cli_exit cli_fail(int error, const struct err *e)
 {
     if (e->message[0])
         cli_complain("%s%s%s", e->pointer, *e->pointer ? ": " : "", e->message);
+    if (e->code == ERR_KERNEL_REFUSED) /* a file of ours */
+        return CLI_TROUBLE;
     switch (error) {
     case -ECONNREFUSED:
         return CLI_UNREACHABLE;
@@ -113,18 +115,21 @@ enum cli_exit cli_problem(const struct caller_reply *reply, const char *about)
         cli_complain("%s%sthe answer is HTTP %ld, and none of tunwrightd", about, between, reply->status);
         return reply->status >= 500 ? CLI_FAILED : CLI_TROUBLE;
     }
+    const char *operation = json_text(problem, "operation"), *number = json_text(problem, "errno");
+    struct buf kernel = {0}; /* what the kernel was asked and answered */
+    buf_add_text(&kernel, "");
+    if (*operation || *number)
+        buf_printf(&kernel, " (%s%s%s)", operation, *operation && *number ? ", " : "", number);
     cJSON_ArrayForEach (fault, json_array(problem, "errors")) {
         const char *pointer = json_text(fault, "pointer");
         if (++said > ERR_LIST_MAX)
             break;
-        cli_complain("%s%s%s%s%s", about, between, pointer, *pointer ? ": " : "", json_text(fault, "detail"));
+        cli_complain("%s%s%s%s%s%s", about, between, pointer, *pointer ? ": " : "", json_text(fault, "detail"),
+                     kernel.failed ? "" : kernel.data);
     }
-    const char *operation = json_text(problem, "operation"), *number = json_text(problem, "errno");
-    if (!said && (*operation || *number))
-        cli_complain("%s%s%s (%s%s%s)", about, between, json_text(problem, "detail"), operation, *number ? ", " : "",
-                     number);
-    else if (!said)
-        cli_complain("%s%s%s", about, between, json_text(problem, "detail"));
+    if (!said)
+        cli_complain("%s%s%s%s", about, between, json_text(problem, "detail"), kernel.failed ? "" : kernel.data);
+    buf_done(&kernel);
     cJSON_Delete(problem);
     return exit_of_status(reply->status);
 }

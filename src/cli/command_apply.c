@@ -40,7 +40,7 @@ static bool plan_changes(const cJSON *plan)
 
 static enum cli_exit show_plan(struct job *job)
 {
-    if (job->cli->format == CLI_JSON)
+    if (job->cli->format != CLI_TABLE)
         return CLI_DONE;
     plan_text_add_tally(&job->text, &job->tally);
     return cli_write(&job->text);

@@ -65,9 +65,26 @@ static int capture_path(const struct arguments *arguments, struct buf *path, str
     return path->failed ? err_no_memory(ret_err) : 0;
 }
 
-static enum cli_exit tell_end(const struct output *output, int error, const struct err *e,
+/* Whether there is such a device; says so where there is none. */
+static enum cli_exit find_device(struct cli *cli, const char *name)
+{
+    struct caller_reply reply = {0};
+    struct buf path = {0};
+
+    change_device_path(&path, name, "");
+    enum cli_exit exit = path.failed
+                             ? cli_no_memory()
+                             : cli_call(cli, &(struct caller_call){.method = "GET", .path = path.data}, name, &reply);
+    buf_done(&path);
+    caller_reply_done(&reply);
+    return exit;
+}
+
+static enum cli_exit tell_end(struct cli *cli, const struct output *output, int error, const struct err *e,
                               const struct caller_reply *reply, const char *name)
 {
+    enum cli_exit exit;
+
     if (output->error == -EPIPE)
         return CLI_DONE; /* the reader has had enough */
     if (output->error) {
@@ -76,7 +93,9 @@ static enum cli_exit tell_end(const struct output *output, int error, const stru
     }
     if (error)
         return cli_fail(error, e);
-    if (reply->status == 501) {
+    if (reply->status == 404 && (exit = find_device(cli, name)))
+        return exit;
+    if (reply->status == 404 || reply->status == 501) {
         cli_complain("this daemon cannot capture");
         return CLI_FAILED;
     }
@@ -98,8 +117,8 @@ static enum cli_exit run(struct cli *cli, const char *path, const char *name, st
         error = caller_turn(cli->caller, &poll, 1, 1000, &e);
     error = error ? error : ended;
     enum cli_exit exit = poll.revents && !output->error ? CLI_DONE
-                         : stream                       ? tell_end(output, error, &e, caller_stream_reply(stream), name)
-                                                        : cli_fail(error, &e);
+                         : stream ? tell_end(cli, output, error, &e, caller_stream_reply(stream), name)
+                                  : cli_fail(error, &e);
     caller_stream_close(stream);
     return exit;
 }

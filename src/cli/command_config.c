@@ -16,7 +16,7 @@ static enum cli_exit write_file(const char *path, const struct buf *body)
         return CLI_TROUBLE;
     }
     bool failed = body->length && fwrite(body->data, 1, body->length, file) != body->length;
-    failed = failed || fputc('\n', file) == EOF;
+    failed = failed || (body->length && body->data[body->length - 1] != '\n' && fputc('\n', file) == EOF);
     failed = fclose(file) != 0 || failed;
     if (!failed)
         return CLI_DONE;
