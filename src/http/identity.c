@@ -190,7 +190,9 @@ int identity_find(struct request *request, const struct head_facts *facts, struc
         return 0;
     if (ret_err)
         *ret_err = e;
-    return failed(request, error, &e);
+    /* a browser that comes for the first time asks who it is, and has guessed nothing */
+    bool asks_only = request->row && request->row->handle == session_get && !facts->authorization && !facts->cookie;
+    return asks_only && request->client->transport != TRANSPORT_UNIX ? error : failed(request, error, &e);
 }
 
 int identity_find_by_secret(struct request *request, char *secret, size_t length, struct err *ret_err)

@@ -192,6 +192,22 @@ static void judge_authorization(const struct head_field *field)
     MUST(!length || (*token != ' ' && token[length - 1] != ' '));
 }
 
+/* Likewise of a cookie; its name is made of the Host field as it came. */
+static void judge_cookie(const struct head_facts *facts)
+{
+    char host[64] = "", name[AUTH_COOKIE_NAME_SIZE];
+    const char *token;
+    size_t length;
+    if (facts->host->value_length < sizeof host)
+        memcpy(host, facts->host->value, facts->host->value_length);
+    auth_cookie_name(host, name);
+    MUST(!strncmp(name, "tunwright", 9) && strspn(name + 9, "-0123456789") == strlen(name + 9));
+    if (!auth_cookie(facts->cookie, name, &token, &length))
+        return;
+    MUST(token > facts->cookie->value && token + length <= facts->cookie->value + facts->cookie->value_length);
+    MUST(token[-1] == '=' && !memchr(token, ';', length));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *bytes = malloc(size + 1), *elsewhere = malloc(2 * size * (HEAD_FIELDS_MAX + 1) + 1);
@@ -211,6 +227,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             (void)head_host_is_loopback(facts.host);
             (void)head_host_is_known(facts.host, NULL);
             judge_authorization(facts.authorization);
+            judge_cookie(&facts);
             (void)head_is_cross_site(&facts, false);
             judge_precondition(&head);
             if (facts.content_type)

@@ -86,6 +86,55 @@ static void test_bearer(void **state)
     assert_false(auth_bearer(NULL, &token, &length));
 }
 
+static bool cookie_is_abc(const char *value, const char *name)
+{
+    const struct head_field field = {"cookie", value, 6, strlen(value)};
+    const char *token;
+    size_t length;
+    return auth_cookie(&field, name, &token, &length) && length == 3 && !memcmp(token, "abc", 3);
+}
+
+static void test_cookie(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"tunwright=abc",         "a=b; tunwright=abc",
+                                       "tunwright=abc; a=b",    "a; ;=; tunwright=abc ;b",
+                                       "a=b;\ttunwright=abc\t", "tunwright=abc; tunwright=x"};
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+        assert_true(cookie_is_abc(good[i], "tunwright"));
+    static const char *const bad[] = {"",
+                                      "tunwright",
+                                      "tunwright=",
+                                      "tunwright=abcd",
+                                      "tunwright=ab",
+                                      "x=tunwright=abc",
+                                      "xtunwright=abc",
+                                      "tunwright-1=abc",
+                                      "Tunwright=abc"};
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        assert_false(cookie_is_abc(bad[i], "tunwright"));
+    assert_true(cookie_is_abc("tunwright=x; tunwright-8080=abc", "tunwright-8080"));
+    const char *token;
+    size_t length;
+    assert_false(auth_cookie(NULL, "tunwright", &token, &length));
+
+    static const char *const names[][2] = {{"localhost", "tunwright"},
+                                           {"localhost:8080", "tunwright-8080"},
+                                           {"[::1]", "tunwright"},
+                                           {"[::1]:65535", "tunwright-65535"},
+                                           {"localhost:65536", "tunwright"},
+                                           {"localhost:", "tunwright"},
+                                           {"localhost:80;x=y", "tunwright"},
+                                           {"", "tunwright"}};
+    char name[AUTH_COOKIE_NAME_SIZE];
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        auth_cookie_name(names[i][0], name);
+        assert_string_equal(name, names[i][1]);
+    }
+    auth_cookie_name(NULL, name);
+    assert_string_equal(name, "tunwright");
+}
+
 static void test_tokens(void **state)
 {
     (void)state;
@@ -221,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_problem_of_kernel),
         cmocka_unit_test(test_problem_of_nothing),
         cmocka_unit_test(test_bearer),
+        cmocka_unit_test(test_cookie),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_token_file),
         cmocka_unit_test(test_listen_tcp),
