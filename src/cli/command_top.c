@@ -157,9 +157,9 @@ static void make_frame(const struct top *top, struct buf *frame, unsigned rows_m
         add_row(&table, &rows[i]);
     }
     if (!top->once) {
-        buf_printf(&line, "tunwright  %s  %zu devices, %zu ready  in %sbit/s  out %sbit/s  by %s  q ends it",
-                   caller_where(top->cli->caller), count, ready, figure_print(sum.in_bits, in),
-                   figure_print(sum.out_bits, out), orders[top->order]);
+        buf_printf(&line, "%zu device%s, %zu ready  in %sbit/s  out %sbit/s  by %s  q ends it  %s", count,
+                   count == 1 ? "" : "s", ready, figure_print(sum.in_bits, in), figure_print(sum.out_bits, out),
+                   orders[top->order], caller_where(top->cli->caller));
         plain_add(&plain, line.failed ? "" : line.data, line.length, PLAIN_LINE);
         if (!plain.failed)
             buf_add(frame, plain.data, plain_cut(plain.data, columns));

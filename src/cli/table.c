@@ -88,6 +88,7 @@ static void add_cell(struct line *line, const char *text, enum table_tone tone, 
     if (right)
         add_blanks(line, blanks);
     size_t length = plain_cut(text, line->left);
+    coloured = coloured && length;
     if (coloured)
         buf_add_text(line->out, table_tone_escape(tone));
     buf_add(line->out, text, length);
