@@ -102,19 +102,33 @@ static int wire_set_options(int fd, sa_family_t family, struct err *ret_err)
 
 /* The routing table tells what it knows of a path to connected sockets only. Ours cannot be one for a moment: an IPv6
  * socket stays deaf to all but that peer when it is disconnected again (__udp_disconnect leaves sk_v6_daddr as it is),
- * and others are to be counted. So another one asks, if it lives in the same network namespace; nothing is sent. */
+ * and others are to be counted. So another one asks, if it lives in the same network namespace; nothing is sent. It has to
+ * go the same way: by the same interface, but a mark it may not set, so that marked packets find out for themselves. */
+static bool wire_may_ask(const struct wire *wire, int fd)
+{
+    uint64_t cookies[2] = {0, 0};
+    socklen_t cookie_length = sizeof(cookies[0]), mark_length = sizeof(int), interface_length = sizeof(int);
+    int mark = 0, interface = 0;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookies[0], &cookie_length) < 0 ||
+        getsockopt(wire->fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookies[1], &cookie_length) < 0 || cookies[0] != cookies[1])
+        return false;
+    if (getsockopt(wire->fd, SOL_SOCKET, SO_MARK, &mark, &mark_length) < 0 || mark != 0 ||
+        getsockopt(wire->fd, SOL_SOCKET, SO_BINDTOIFINDEX, &interface, &interface_length) < 0)
+        return false;
+    return interface == 0 || setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &interface, sizeof(interface)) == 0;
+}
+
 static void wire_ask_path_mtu(struct wire *wire, const struct endpoint *local)
 {
     const struct endpoint source = {.addr = local->addr};
     CLEANUP(fd_done) int fd = socket(wire->remote.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     bool v4 = wire->remote.ss_family == AF_INET;
     struct sockaddr_storage address;
-    uint64_t cookies[2] = {0, 0};
-    socklen_t address_length, cookie_length = sizeof(cookies[0]), mtu_length = sizeof(int);
+    socklen_t address_length, mtu_length = sizeof(int);
     int mtu = 0;
 
-    if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookies[0], &cookie_length) < 0 ||
-        getsockopt(wire->fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookies[1], &cookie_length) < 0 || cookies[0] != cookies[1])
+    if (fd < 0 || !wire_may_ask(wire, fd))
         return;
     address_length = endpoint_to_sockaddr(&source, &address);
     if (bind(fd, (const struct sockaddr *)&address, address_length) < 0 ||
