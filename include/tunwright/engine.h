@@ -226,4 +226,9 @@ struct counters {
 };
 void engine_counters(struct engine *engine, const struct snapshot_device *device, struct counters *ret_counters);
 
+/* Has the device's worker capture packets: see kernel_ops.capture. From any thread. -EOPNOTSUPP with ERR_WORKER_FAILED where
+ * the device has no worker, or one that cannot. */
+int engine_capture(struct engine *engine, const struct snapshot_device *device, const struct capture_order *order,
+                   int *ret_area, int *ret_hold, struct err *ret_err);
+
 #endif

@@ -32,10 +32,11 @@ enum ipc_op {
     IPC_WORKER_START,     /* text: the configuration */
     IPC_WORKER_CONFIGURE, /* text: the configuration */
     IPC_WORKER_STOP,
-    IPC_WORKER_LIST,  /* → one reply a worker (`more`), text: its status; then one without */
-    IPC_WORKER_PAGE,  /* → fd: its counter page, read-only */
-    IPC_NETNS_SOCKET, /* device.netns → fds: a netlink socket there, and one that hears events */
-    IPC_SUBSCRIBE,    /* this connection gets IPC_EVENT packets from now on */
+    IPC_WORKER_LIST,    /* → one reply a worker (`more`), text: its status; then one without */
+    IPC_WORKER_PAGE,    /* → fd: its counter page, read-only */
+    IPC_NETNS_SOCKET,   /* device.netns → fds: a netlink socket there, and one that hears events */
+    IPC_SUBSCRIBE,      /* this connection gets IPC_EVENT packets from now on */
+    IPC_WORKER_CAPTURE, /* text: the program; → fd: a capture area, until this connection ends */
     IPC_OP_N
 };
 
@@ -55,6 +56,11 @@ struct ipc_devices {
     uint32_t count; /* 1 to STEP_RUN_MAX, of struct ipc_device after the struct */
 };
 
+struct ipc_capture {
+    uint32_t snaplen;
+    uint32_t program_length; /* instructions after the struct */
+};
+
 struct ipc_request {
     uint32_t magic;
     uint32_t op; /* enum ipc_op */
@@ -70,6 +76,7 @@ struct ipc_request {
         struct route route;
         struct ipc_worker_start worker;
         struct ipc_devices devices;
+        struct ipc_capture capture;
     };
 };
 

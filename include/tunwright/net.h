@@ -194,10 +194,16 @@ struct link_stats {
     uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes, rx_errors, tx_errors, rx_dropped, tx_dropped;
 };
 
+struct capture_order {
+    uint32_t snaplen;                          /* 1 to CAPTURE_SNAPLEN_MAX bytes of each packet */
+    uint32_t program_length;                   /* 0: all packets */
+    const struct capture_instruction *program; /* borrowed */
+};
+
 /*
  * What the engine needs of a kernel. Two providers: kernel_netd_open (ipc.h: observes with its own netlink sockets,
- * changes through tunwright-netd) and kernel_fake_new (below). All calls but `stats` come from one thread; `stats` from
- * any.
+ * changes through tunwright-netd) and kernel_fake_new (below). All calls but `stats` and `capture` come from one
+ * thread; those from any.
  */
 struct kernel;
 struct kernel_ops {
@@ -218,6 +224,11 @@ struct kernel_ops {
                 struct err *ret_err);
     /* The device's own counters, now. -ENODEV when it is gone. */
     int (*stats)(struct kernel *kernel, const char *netns, uint32_t ifindex, struct link_stats *ret_stats);
+    /* Has a worker capture, from any thread: *ret_area is a capture area, and *ret_hold ends it when it is closed, or is at
+     * its end of file when it has ended. Both are the caller's. -EBUSY: somebody does already. NULL: this provider
+     * cannot. */
+    int (*capture)(struct kernel *kernel, const struct uuid *device, const struct capture_order *order, int *ret_area,
+                   int *ret_hold, struct err *ret_err);
     /* A descriptor to poll(2) for POLLIN: something changed, look again. Stays valid; owned by the provider. */
     int (*event_fd)(struct kernel *kernel);
     /* Empties it, reconnecting to netd where that is due; says whether to look again. */

@@ -15,7 +15,9 @@
  *                       with file descriptors beside it (SCM_RIGHTS), in this order: the counter page, `queues`
  *                       queues of the device (non-blocking), `sockets` sockets that are bound already. The first is the start; a later one replaces configuration and all
  *                       descriptors, and what did not change is the same open file again.
- *                   attach\n    from a later netd: answer `attached`
+ *                   attach\n    from a later netd: answer `attached`, and end a capture
+ *                   capture\n   with the descriptor of a capture area: write the packets into it that its program takes;
+ *                       without one: end that
  *                   stop\n      finish: exit with 0 (so does SIGTERM)
  *   worker → netd   ready\n{status}         configured, forwarding
  *                   failed\n{"detail": …}   this configuration cannot be used; an earlier one stays in force
@@ -32,6 +34,7 @@
 #ifndef TUNWRIGHT_WORKER_H
 #define TUNWRIGHT_WORKER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define WORKER_CONTROL_FD       3
@@ -90,12 +93,80 @@ struct counter_page {
     uint16_t version;
     uint16_t slot_count; /* COUNTER_SLOTS */
     int64_t since_ns;    /* CLOCK_REALTIME when the counters were zero */
-    uint8_t reserved[240];
+    uint32_t features;   /* the worker's: what it can besides, WORKER_FEATURE_… */
+    uint8_t reserved[236];
     struct counter_slot slots[COUNTER_SLOTS];
 };
 _Static_assert(sizeof(struct counter_page) <= COUNTER_PAGE_SIZE, "the page holds it");
 
+#define WORKER_FEATURE_CAPTURE (1U << 0) /* `capture` */
+
+/* Whether the worker says so. */
+bool counter_page_has_feature(const struct counter_page *page, uint32_t feature);
+
 /* The sum over all slots; each value is read once, atomically. */
 void counter_page_sum(const struct counter_page *page, struct counter_slot *ret_sum);
+
+/* ---- the capture area -------------------------------------------------------------------------------------------- */
+
+/*
+ * A sealed memfd of exactly CAPTURE_AREA_SIZE bytes, made by netd: the head, and for each thread of the worker a ring of
+ * its own, which are holes until somebody writes there. The worker writes, tunwrightd reads, and neither believes the
+ * other. A ring has room for what lies between `read` and `written`, which only grow, by multiples of 8; the byte at
+ * position p is at p % CAPTURE_RING_SIZE. A record lies in one piece: where it would not, one of CAPTURE_SKIP fills the
+ * ring's end. The worker never waits: what finds no room is lost, and counted.
+ */
+#define CAPTURE_MAGIC       0x54574341U /* "TWCA" */
+#define CAPTURE_VERSION     1
+#define CAPTURE_RINGS       COUNTER_SLOTS
+#define CAPTURE_RING_SIZE   (2U << 20)
+#define CAPTURE_HEAD_SIZE   16384U
+#define CAPTURE_AREA_SIZE   (CAPTURE_HEAD_SIZE + CAPTURE_RINGS * CAPTURE_RING_SIZE)
+#define CAPTURE_PROGRAM_MAX 1024
+#define CAPTURE_SNAPLEN_MAX 65535
+
+/* Classic BPF, as bpf(4) and linux/filter.h have it, on the packet from its IP header (tun) or Ethernet header (tap). */
+struct capture_instruction {
+    uint16_t code;
+    uint8_t jt, jf;
+    uint32_t k;
+};
+
+enum capture_kind { CAPTURE_SKIP, CAPTURE_IN, CAPTURE_OUT }; /* out: from the device to the wire */
+#define CAPTURE_NOT_DROPPED 255
+
+struct capture_record {
+    uint32_t size;     /* of all of it: this, the bytes, and up to 7 more; of CAPTURE_SKIP only this and `kind` count */
+    uint32_t captured; /* bytes that follow */
+    uint32_t length;   /* the packet's */
+    uint8_t kind;      /* enum capture_kind */
+    uint8_t drop;      /* enum drop_reason, or CAPTURE_NOT_DROPPED */
+    uint8_t reserved[2];
+    int64_t time_ns; /* CLOCK_REALTIME */
+};
+_Static_assert(sizeof(struct capture_record) == 24, "published layout");
+
+struct capture_ring {
+    uint64_t written __attribute__((aligned(64))); /* the worker's, as are … */
+    uint64_t taken;                                /* packets that the program took, and … */
+    uint64_t lost;                                 /* … how many of them found no room */
+    uint64_t read __attribute__((aligned(64)));    /* tunwrightd's */
+};
+
+struct capture_area {
+    uint32_t magic;
+    uint16_t version;
+    uint16_t ring_count;     /* CAPTURE_RINGS */
+    uint32_t snaplen;        /* bytes kept of a packet */
+    uint32_t program_length; /* instructions; 0: all packets */
+    struct capture_ring rings[CAPTURE_RINGS];
+    struct capture_instruction program[CAPTURE_PROGRAM_MAX];
+};
+_Static_assert(sizeof(struct capture_area) <= CAPTURE_HEAD_SIZE, "the head holds it");
+
+static inline uint8_t *capture_ring_bytes(struct capture_area *area, unsigned ring)
+{
+    return (uint8_t *)area + CAPTURE_HEAD_SIZE + (uint64_t)ring * CAPTURE_RING_SIZE;
+}
 
 #endif

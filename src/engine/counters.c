@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "state.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -52,4 +53,19 @@ void engine_counters(struct engine *engine, const struct snapshot_device *device
         counter_page_sum(page, &ret_counters->worker);
     }
     ret_counters->time_ns = clock_realtime_ns();
+}
+
+int engine_capture(struct engine *engine, const struct snapshot_device *device, const struct capture_order *order,
+                   int *ret_area, int *ret_hold, struct err *ret_err)
+{
+    struct kernel *kernel = engine->kernel;
+    const struct counter_mapping *counters = device->counters;
+
+    if (!device->has_worker)
+        return err_set(ret_err, -EOPNOTSUPP, ERR_WORKER_FAILED, "", "%s has no worker that could capture",
+                       device->stored.device->name);
+    if (!kernel->ops->capture || !counters || !counter_page_has_feature(counters->page, WORKER_FEATURE_CAPTURE))
+        return err_set(ret_err, -EOPNOTSUPP, ERR_WORKER_FAILED, "", "the worker of %s cannot capture, or not yet",
+                       device->stored.device->name);
+    return kernel->ops->capture(kernel, &device->stored.uuid, order, ret_area, ret_hold, ret_err);
 }

@@ -85,6 +85,9 @@ void counters_list(struct request *request);
 /* device_history.c */
 void device_history_get(struct request *request);
 
+/* capture.c */
+void capture_get(struct request *request);
+
 /* metrics.c */
 void metrics_get(struct request *request);
 

@@ -41,9 +41,9 @@ static void add_encoded(struct buf *out, const char *text, const char *meaning)
 static void add_parameter(struct buf *out, char separator, const char *key, const char *value)
 {
     buf_add(out, &separator, 1);
-    add_encoded(out, key, "&=");
+    add_encoded(out, key, "&=+");
     buf_add_text(out, "=");
-    add_encoded(out, value, "&");
+    add_encoded(out, value, "&+");
 }
 
 char *page_next(const struct target *target, const char *key, const char *value)

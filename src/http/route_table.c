@@ -43,6 +43,7 @@ static const struct route_row rows[] = {
     {"DELETE", "/v1/devices/{name}/worker", ROLE_OPERATOR, ROUTE_MUTATION, 0, workers_delete, {0}},
     {"GET", "/v1/devices/{name}/counters", ROLE_READER, 0, 0, counters_get, {0}},
     {"GET", "/v1/devices/{name}/history", ROLE_READER, 0, 0, device_history_get, {"step_s", "limit"}},
+    {"GET", "/v1/devices/{name}/capture", ROLE_OPERATOR, 0, 0, capture_get, {"filter", "snaplen", "count", "seconds"}},
     {"GET", "/v1/counters", ROLE_READER, 0, 0, counters_list, {DEVICE_LIST_QUERY}},
     {"GET", "/v1/config", ROLE_READER, ROUTE_CONDITIONAL, 0, config_get, {0}},
     {"PUT", "/v1/config", ROLE_OPERATOR, ROUTE_MUTATION, CONFIG_BODY, config_put, {0}},

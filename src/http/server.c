@@ -2,6 +2,7 @@
 #include "server.h"
 
 #include "auth.h"
+#include "capture.h"
 #include "document_cache.h"
 #include "watch.h"
 
@@ -208,7 +209,7 @@ static void *ticker(void *context)
             clients_reap(server, now);
             reap_at = now + REAP_EVERY_NS;
         }
-        int64_t wake_at = watch_tick(server, now);
+        int64_t wake_at = captures_tick(server, now, watch_tick(server, now));
         if (wake_at > reap_at)
             wake_at = reap_at;
 
@@ -413,6 +414,7 @@ void http_stop(struct http_server *server)
     pthread_mutex_lock(&server->mutex);
     server->stopping = true;
     watch_end_all(server);
+    captures_end_all(server);
     while (server->changes)
         pthread_cond_wait(&server->idle, &server->mutex);
     int64_t until_ns = clock_monotonic_ns() + STOP_PATIENCE_NS;

@@ -98,6 +98,8 @@ struct http_server {
     struct stream *streams;
     struct feed *feeds; /* where the streams' counters come from */
     size_t stream_count;
+    struct capture *captures;
+    size_t capture_count;
 };
 
 /* The client's connection is closed at `at_ns` unless that is taken back (0) before; an earlier time that was set

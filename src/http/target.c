@@ -13,6 +13,14 @@ static int hex_digit(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
+/* As forms have it, and `curl --data-urlencode`. */
+static void pluses_to_blanks(char *query)
+{
+    for (; *query; query++)
+        if (*query == '+')
+            *query = ' ';
+}
+
 /* In place. What comes out is text that may stand in a message: UTF-8, no control character. */
 static int decode(char *piece)
 {
@@ -52,6 +60,7 @@ static int parse_path(char *path, struct target *target, struct err *ret_err)
 static int parse_query(char *query, struct target *target, struct err *ret_err)
 {
     char *rest = query;
+    pluses_to_blanks(query);
     for (char *key; (key = strsep(&rest, "&"));) {
         if (!*key)
             continue;

@@ -408,6 +408,42 @@ static int kernel_netd_stats(struct kernel *kernel, const char *netns, uint32_t 
     return result;
 }
 
+/* ---- captures, from any thread ------------------------------------------------------------------------------------ */
+
+static bool area_is_sound(int fd)
+{
+    struct stat status;
+    int seals = fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & F_SEAL_SHRINK) && fstat(fd, &status) == 0 && status.st_size == CAPTURE_AREA_SIZE;
+}
+
+/* On a connection of its own: as long as that is there, so is the capture. */
+static int kernel_netd_capture(struct kernel *kernel, const struct uuid *device, const struct capture_order *order,
+                               int *ret_area, int *ret_hold, struct err *ret_err)
+{
+    struct ipc_client client = {.fd = -1};
+    struct ipc_request request;
+    struct ipc_answer answer;
+    int result = ipc_client_connect(&client, netd_of(kernel)->path, STATS_TIMEOUT_MS, ret_err);
+    if (result < 0)
+        return result;
+    ipc_request_init(&request, IPC_WORKER_CAPTURE);
+    request.device.uuid = *device;
+    request.capture.snaplen = order->snaplen;
+    request.capture.program_length = order->program_length;
+    result = ipc_client_call(&client, &request, (const char *)order->program, STATS_TIMEOUT_MS, &answer, ret_err);
+    if (result == 0 && (answer.fd_count != 1 || !area_is_sound(answer.fds[0])))
+        result = err_set(ret_err, -EPROTO, ERR_INTERNAL, "", "tunwright-netd sent no capture area");
+    if (result == 0) {
+        *ret_area = answer.fds[0];
+        *ret_hold = client.fd;
+        return 0;
+    }
+    ipc_answer_done(&answer);
+    ipc_client_close(&client);
+    return result;
+}
+
 /* ---- events ------------------------------------------------------------------------------------------------------ */
 
 static int kernel_netd_event_fd(struct kernel *kernel)
@@ -492,6 +528,7 @@ static const struct kernel_ops kernel_netd_ops = {
     .apply_run = kernel_netd_apply_run,
     .page = kernel_netd_page,
     .stats = kernel_netd_stats,
+    .capture = kernel_netd_capture,
     .event_fd = kernel_netd_event_fd,
     .event_drain = kernel_netd_event_drain,
     .connected = kernel_netd_connected,

@@ -239,6 +239,15 @@ static int device_list_check(const char *text, size_t length, struct err *ret_er
     return 0;
 }
 
+static int capture_check(const struct ipc_request *request, struct err *ret_err)
+{
+    if (request->capture.snaplen < 1 || request->capture.snaplen > CAPTURE_SNAPLEN_MAX)
+        return refuse(ret_err, "snaplen: out of range");
+    if (request->capture.program_length > CAPTURE_PROGRAM_MAX)
+        return refuse(ret_err, "program: too long");
+    return 0;
+}
+
 static int config_check(const char *text, size_t length, struct err *ret_err)
 {
     return memchr(text, '\0', length) ? refuse(ret_err, "text: holds a NUL") : 0;
@@ -250,6 +259,7 @@ enum text_use {
     TEXT_NONE,
     TEXT_CONFIG,  /* worker.config_length bytes */
     TEXT_DEVICES, /* devices.count of struct ipc_device */
+    TEXT_PROGRAM, /* capture.program_length of struct capture_instruction: whoever runs it checks it */
 };
 
 struct op_row {
@@ -278,6 +288,7 @@ static const struct op_row op_rows[] = {
     [IPC_WORKER_PAGE] = {"worker_page", KEY_UUID, NULL, TEXT_NONE},
     [IPC_NETNS_SOCKET] = {"netns_socket", KEY_NETNS, NULL, TEXT_NONE},
     [IPC_SUBSCRIBE] = {"subscribe", KEY_UNUSED, NULL, TEXT_NONE},
+    [IPC_WORKER_CAPTURE] = {"worker_capture", KEY_UUID, capture_check, TEXT_PROGRAM},
 };
 static_assert(ARRAY_SIZE(op_rows) == IPC_OP_N, "one row an operation");
 
@@ -293,6 +304,8 @@ size_t ipc_request_text_length(const struct ipc_request *request)
         return request->worker.config_length;
     case TEXT_DEVICES:
         return (size_t)request->devices.count * sizeof(struct ipc_device);
+    case TEXT_PROGRAM:
+        return (size_t)request->capture.program_length * sizeof(struct capture_instruction);
     case TEXT_NONE:
         break;
     }
@@ -328,9 +341,10 @@ int ipc_request_check(const void *packet, size_t length, const struct ipc_reques
     size_t text_length = length - sizeof *request;
     if (text_length != ipc_request_text_length(request))
         return refuse(ret_err, "text: not of the length announced");
-    if (row->text != TEXT_NONE)
-        result = row->text == TEXT_DEVICES ? device_list_check(text, text_length, ret_err)
-                                           : config_check(text, text_length, ret_err);
+    if (row->text == TEXT_DEVICES)
+        result = device_list_check(text, text_length, ret_err);
+    else if (row->text == TEXT_CONFIG)
+        result = config_check(text, text_length, ret_err);
     if (result < 0)
         return result;
     *ret_request = request;

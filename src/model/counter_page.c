@@ -45,3 +45,8 @@ void counter_page_sum(const struct counter_page *page, struct counter_slot *ret_
             ret_sum->drops[reason] += __atomic_load_n(&slot->drops[reason], __ATOMIC_RELAXED);
     }
 }
+
+bool counter_page_has_feature(const struct counter_page *page, uint32_t feature)
+{
+    return __atomic_load_n(&page->features, __ATOMIC_RELAXED) & feature;
+}

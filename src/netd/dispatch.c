@@ -50,6 +50,7 @@ static void client_close(struct netd_client *client)
         if (netd->clients[i] == client)
             netd->clients[i] = NULL;
     watch_close(netd, &client->watch);
+    worker_captures_end(netd, client->number);
     free(client);
 }
 
@@ -75,6 +76,13 @@ static void client_reply(struct netd_client *client, uint32_t op, uint32_t seria
         /* its handler may still be in hand further up: the end of file makes the loop drop it */
         shutdown(client->watch.fd, SHUT_RDWR);
     }
+}
+
+void dispatch_end_client(struct netd *netd, uint64_t number)
+{
+    const struct netd_client *client = client_find(netd, number);
+    if (client) /* the loop finds its end of file, and drops it */
+        shutdown(client->watch.fd, SHUT_RDWR);
 }
 
 void request_answer(const struct request *request, int error, const struct err *err, const int *fds, size_t fd_count)
@@ -203,6 +211,7 @@ static int (*const handlers[])(const struct request *request, struct err *ret_er
     [IPC_WORKER_PAGE] = handle_worker_page,
     [IPC_NETNS_SOCKET] = handle_netns_socket,
     [IPC_SUBSCRIBE] = handle_subscribe,
+    [IPC_WORKER_CAPTURE] = handle_worker_capture,
 };
 static_assert(ARRAY_SIZE(handlers) == IPC_OP_N, "one handler an operation");
 

@@ -54,5 +54,10 @@ int handle_worker_start(const struct request *request, struct err *ret_err);
 int handle_worker_configure(const struct request *request, struct err *ret_err);
 int handle_worker_stop(const struct request *request, struct err *ret_err);
 int handle_worker_page(const struct request *request, struct err *ret_err);
+int handle_worker_capture(const struct request *request, struct err *ret_err);
+/* The client's connection ends: what it was there for is over. */
+void dispatch_end_client(struct netd *netd, uint64_t client);
+/* What a client captured that has gone. */
+void worker_captures_end(struct netd *netd, uint64_t client);
 
 #endif

@@ -16,25 +16,30 @@
 
 #define PAGE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
+int memfd_create_sealed(const char *name, size_t size, const void *head, size_t head_length, int *ret_fd,
+                        struct err *ret_err)
+{
+    int fd CLEANUP(fd_done) = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    if (fd < 0 && errno == EINVAL)
+        fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return err_set_kernel(ret_err, -errno, "memfd_create", "cannot make %s", name);
+    /* 0600 of our own: who gets it for reading cannot open it again for writing */
+    if (ftruncate(fd, (off_t)size) < 0 || fchmod(fd, 0600) < 0 ||
+        pwrite(fd, head, head_length, 0) != (ssize_t)head_length || fcntl(fd, F_ADD_SEALS, PAGE_SEALS) < 0)
+        return err_set_kernel(ret_err, errno ? -errno : -EIO, "memfd_create", "cannot fill %s", name);
+    *ret_fd = fd;
+    fd = -1;
+    return 0;
+}
+
 int page_create(int *ret_fd, struct err *ret_err)
 {
     static const struct counter_page empty = {
         .magic = COUNTER_PAGE_MAGIC, .version = COUNTER_PAGE_VERSION, .slot_count = COUNTER_SLOTS};
     struct counter_page page = empty;
     page.since_ns = clock_realtime_ns();
-
-    int fd CLEANUP(fd_done) = memfd_create("tunwright-counters", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
-    if (fd < 0 && errno == EINVAL)
-        fd = memfd_create("tunwright-counters", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return err_set_kernel(ret_err, -errno, "memfd_create", "cannot make a counter page");
-    /* 0600 of our own: who gets it for reading cannot open it again for writing */
-    if (ftruncate(fd, COUNTER_PAGE_SIZE) < 0 || fchmod(fd, 0600) < 0 ||
-        pwrite(fd, &page, sizeof page, 0) != (ssize_t)sizeof page || fcntl(fd, F_ADD_SEALS, PAGE_SEALS) < 0)
-        return err_set_kernel(ret_err, errno ? -errno : -EIO, "memfd_create", "cannot fill a counter page");
-    *ret_fd = fd;
-    fd = -1;
-    return 0;
+    return memfd_create_sealed("tunwright-counters", COUNTER_PAGE_SIZE, &page, sizeof page, ret_fd, ret_err);
 }
 
 bool page_is_sound(int fd)

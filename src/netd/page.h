@@ -5,6 +5,9 @@
 
 #include "tunwright/base.h"
 
+/* A memfd of fixed size for ever, zeroes behind its head (borrowed), readable and writable. */
+int memfd_create_sealed(const char *name, size_t size, const void *head, size_t head_length, int *ret_fd,
+                        struct err *ret_err);
 /* A page of zeroes with its head filled in: of fixed size for ever, and readable and writable. */
 int page_create(int *ret_fd, struct err *ret_err);
 /* Whether a descriptor of unknown origin is such a page (what it holds is another matter). */

@@ -169,6 +169,14 @@ int process_start(struct netd_worker *worker, const struct worker_set *set, stru
     return result;
 }
 
+void process_capture(struct netd_worker *worker)
+{
+    static const char verb[] = "capture\n";
+    if (worker->control.fd >= 0 && seqpacket_send(worker->control.fd, verb, sizeof verb - 1, NULL, 0, &worker->capture,
+                                                  worker->capture >= 0, MSG_DONTWAIT) < 0)
+        log_warning("%s: its worker does not hear of a capture", worker->device->key.name);
+}
+
 void process_ask_to_stop(struct netd_worker *worker)
 {
     static const char stop[] = "stop\n";

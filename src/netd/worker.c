@@ -73,6 +73,7 @@ static int worker_new(struct netd_device *device, struct worker_set *set, int pa
                                    .set = *set,
                                    .process.fd = -1,
                                    .control.fd = -1,
+                                   .capture = -1,
                                    .status_events = {.rate = 1, .burst = 3}};
     *set = (struct worker_set){0};
     *ret_worker = worker;
@@ -85,6 +86,7 @@ static void worker_free(struct netd_worker *worker)
     worker_set_done(&worker->set);
     worker_set_done(&worker->next);
     fd_done(&worker->page);
+    fd_done(&worker->capture);
     free(worker->status);
     free(worker);
 }
@@ -98,6 +100,8 @@ static void worker_gone(struct netd_worker *worker)
 
     starter_answer(worker, worker->starter_error, &worker->starter_err);
     worker_socket_remove(netd, &device->key.uuid);
+    if (worker->capture >= 0)
+        dispatch_end_client(netd, worker->capture_client);
     device->worker = NULL;
     worker_free(worker);
     if (device->doomed)
@@ -408,6 +412,8 @@ static void ready_heard(struct netd_worker *worker)
     worker->detail[0] = '\0';
     worker_move(worker, PHASE_RUNNING, -1);
     starter_answer(worker, 0, NULL);
+    if (worker->capture >= 0) /* a process that is there already has heard of it, and goes on */
+        process_capture(worker);
 }
 
 static void failed_heard(struct netd_worker *worker, const struct worker_message *message)

@@ -67,6 +67,9 @@ struct netd_worker {
     bool failed; /* the last one said `failed`, or nothing in time */
     char detail[ERR_MESSAGE_MAX];
 
+    int capture;             /* a capture area; -1: nobody captures */
+    uint64_t capture_client; /* who does */
+
     char *status; /* owned; NULL: it has said nothing */
     size_t status_length;
     struct rate_limit messages, status_events;
@@ -112,6 +115,8 @@ void worker_ended(struct netd_worker *worker, const char *how);
 int process_start(struct netd_worker *worker, const struct worker_set *set, struct err *ret_err);
 int process_watch(struct netd_worker *worker, const struct spawned *found, struct err *ret_err);
 int process_configure(struct netd_worker *worker, const struct worker_set *set, struct err *ret_err);
+/* What is to be captured into, by a new process, too; nothing, where there is no area. */
+void process_capture(struct netd_worker *worker);
 void process_ask_to_stop(struct netd_worker *worker);
 void process_kill(struct netd_worker *worker);
 void process_listen(struct netd_worker *worker, bool on);

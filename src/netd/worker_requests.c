@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int no_worker(const struct request *request, struct err *ret_err)
 {
@@ -123,4 +124,52 @@ int handle_worker_page(const struct request *request, struct err *ret_err)
         return result;
     request_answer(request, 0, NULL, &fd, 1);
     return ANSWER_LATER;
+}
+
+/* ---- captures ---------------------------------------------------------------------------------------------------- */
+
+static int capture_create(const struct request *request, int *ret_fd, struct err *ret_err)
+{
+    const struct ipc_capture *wanted = &request->packet->capture;
+    struct capture_area *area = calloc(1, sizeof *area);
+    if (!area)
+        return err_no_memory(ret_err);
+    area->magic = CAPTURE_MAGIC;
+    area->version = CAPTURE_VERSION;
+    area->ring_count = CAPTURE_RINGS;
+    area->snaplen = wanted->snaplen;
+    area->program_length = wanted->program_length;
+    memcpy(area->program, request->text, ipc_request_text_length(request->packet));
+    int result = memfd_create_sealed("tunwright-capture", CAPTURE_AREA_SIZE, area, sizeof *area, ret_fd, ret_err);
+    free(area);
+    return result;
+}
+
+int handle_worker_capture(const struct request *request, struct err *ret_err)
+{
+    const struct netd_device *device = devices_find(request->netd, &request->packet->device.uuid);
+    if (!device || !device->worker)
+        return no_worker(request, ret_err);
+    struct netd_worker *worker = device->worker;
+    if (worker->capture >= 0)
+        return err_set(ret_err, -EBUSY, ERR_ALREADY_EXISTS, "", "somebody captures there already");
+    int result = capture_create(request, &worker->capture, ret_err);
+    if (result < 0)
+        return result;
+    worker->capture_client = request->client;
+    process_capture(worker);
+    request_answer(request, 0, NULL, &worker->capture, 1);
+    return ANSWER_LATER;
+}
+
+void worker_captures_end(struct netd *netd, uint64_t client)
+{
+    for (size_t i = 0; i < netd->device_count; i++) {
+        struct netd_worker *worker = netd->devices[i]->worker;
+        if (!worker || worker->capture < 0 || worker->capture_client != client)
+            continue;
+        fd_done(&worker->capture);
+        worker->capture = -1;
+        process_capture(worker);
+    }
 }

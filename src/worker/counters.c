@@ -27,6 +27,7 @@ int counter_page_map(int fd, struct counter_page **ret_page, struct err *ret_err
         counter_page_unmap(page);
         return err_set(ret_err, -EINVAL, ERR_WORKER_FAILED, "", "the counter page is not of a version known here");
     }
+    __atomic_store_n(&page->features, WORKER_FEATURE_CAPTURE, __ATOMIC_RELAXED);
     *ret_page = page;
     return 0;
 }

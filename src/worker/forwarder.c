@@ -121,6 +121,13 @@ void forwarder_begin(struct forwarder *forwarder)
     threads_go(&forwarder->threads);
 }
 
+void forwarder_set_capture(struct forwarder *forwarder, struct capture *capture)
+{
+    __atomic_store_n(&forwarder->capture, capture, __ATOMIC_SEQ_CST);
+    for (size_t i = 0; i < forwarder->queue_count; i++)
+        lane_wait_turn(&forwarder->lanes[i]);
+}
+
 void forwarder_set_offload(struct forwarder *forwarder, unsigned wanted)
 {
     /* It is the device's, whichever queue is asked. */

@@ -44,6 +44,7 @@ struct forwarder {
     struct config config;
     const struct forwarder_type *type;
     struct counter_page *page;
+    struct capture *capture; /* borrowed; atomic: lanes look at it when a turn begins. NULL: nobody captures */
     unsigned device_offload; /* enum device_offload: what the device leaves to us */
     size_t socket_count;
     /* The message it was made from, as it came, and the descriptors: owned. */
@@ -64,6 +65,9 @@ void forwarder_free(struct forwarder *forwarder);
 
 /* It takes effect: lane 0 is the caller's to run now, the others run. */
 void forwarder_begin(struct forwarder *forwarder);
+
+/* Packets are captured into this one from now on (borrowed; NULL: into none). No lane uses the one before any more. */
+void forwarder_set_capture(struct forwarder *forwarder, struct capture *capture);
 
 /* Sets what the device leaves to us, as far as the kernel knows it: in device_offload. */
 void forwarder_set_offload(struct forwarder *forwarder, unsigned wanted);

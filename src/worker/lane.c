@@ -4,6 +4,7 @@
 #include "worker/forwarder.h"
 #include "worker/split.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,10 +54,42 @@ static void lane_take_plain(struct lane *lane, size_t length)
         lane->forwarder->type->from_device(lane, length);
 }
 
+static void lane_take(struct lane *lane, size_t length)
+{
+    if (lane->forwarder->type->takes_super_packets)
+        lane->forwarder->type->from_device(lane, length);
+    else
+        lane_take_plain(lane, length);
+}
+
+static void lane_flush(struct lane *lane)
+{
+    if (lane->forwarder->type->flush)
+        lane->forwarder->type->flush(lane);
+}
+
+/* The one that is captured is sent by itself: what is dropped between its beginning and its end is dropped of it. */
+static void lane_take_captured(struct lane *lane, size_t length)
+{
+    uint64_t drops[DROP_REASON_N];
+    unsigned reason = 0;
+
+    lane_flush(lane);
+    memcpy(drops, lane->counters->drops, sizeof(drops));
+    if (!capture_begin(lane->capture, lane->index, CAPTURE_OUT, lane->packet.bytes, length)) {
+        lane_take(lane, length);
+        return;
+    }
+    lane_take(lane, length);
+    lane_flush(lane);
+    while (reason < DROP_REASON_N && drops[reason] == lane->counters->drops[reason])
+        reason++;
+    capture_end(lane->capture, lane->index, reason < DROP_REASON_N ? reason : CAPTURE_NOT_DROPPED);
+}
+
 /* 0, or -ENODEV when the device is gone for good. */
 static int lane_from_device(struct lane *lane)
 {
-    const struct forwarder_type *type = lane->forwarder->type;
     int r = 0;
 
     for (lane->turn = LANE_TURN; lane->turn > 0;) {
@@ -67,13 +100,12 @@ static int lane_from_device(struct lane *lane)
             break;
         }
         lane_charge(lane, (size_t)n);
-        if (type->takes_super_packets)
-            type->from_device(lane, (size_t)n);
+        if (__builtin_expect(lane->capture != NULL, 0))
+            lane_take_captured(lane, (size_t)n);
         else
-            lane_take_plain(lane, (size_t)n);
+            lane_take(lane, (size_t)n);
     }
-    if (type->flush)
-        type->flush(lane);
+    lane_flush(lane);
     return r;
 }
 
@@ -90,6 +122,7 @@ void lane_to_device(struct lane *lane, uint8_t *bytes, size_t length)
     enum drop_reason reason = device_write(lane->queue, bytes, length, &plain, NULL);
 
     lane_charge(lane, length);
+    lane_capture(lane, bytes, length, reason);
     if (reason == PACKET_FORWARD)
         counter_pair_add(&lane->counters->device_out, length);
     else
@@ -98,13 +131,37 @@ void lane_to_device(struct lane *lane, uint8_t *bytes, size_t length)
 
 /* ---- its life ---------------------------------------------------------------------------------------------------- */
 
+/* A capture that began or ended meanwhile is seen in the next turn: the main thread waits for the end of this one before
+ * it takes an old one away. */
+static void lane_turn_begin(struct lane *lane)
+{
+    __atomic_store_n(&lane->turns, lane->turns + 1, __ATOMIC_SEQ_CST);
+    lane->capture = __atomic_load_n(&lane->forwarder->capture, __ATOMIC_SEQ_CST);
+}
+
+static void lane_turn_end(struct lane *lane)
+{
+    lane->capture = NULL;
+    __atomic_store_n(&lane->turns, lane->turns + 1, __ATOMIC_RELEASE);
+}
+
+void lane_wait_turn(const struct lane *lane)
+{
+    uint32_t turns = __atomic_load_n(&lane->turns, __ATOMIC_SEQ_CST);
+
+    while ((turns & 1) && __atomic_load_n(&lane->turns, __ATOMIC_ACQUIRE) == turns)
+        sched_yield();
+}
+
 void lane_on_queue(struct lane *lane, short events)
 {
     int r;
 
     if (events == 0)
         return;
+    lane_turn_begin(lane);
     r = lane_from_device(lane);
+    lane_turn_end(lane);
     /* An error on a queue means that there is no device behind it; one that stays would wake us for ever. */
     if (r == 0 && (events & POLLIN || !(events & (POLLERR | POLLHUP | POLLNVAL))))
         return;
@@ -119,7 +176,9 @@ void lane_on_socket(struct lane *lane, short events)
         return;
     if (events & POLLERR)
         lane->forwarder->type->on_wire_error(lane);
+    lane_turn_begin(lane);
     lane_from_wire(lane);
+    lane_turn_end(lane);
     if (events & (POLLHUP | POLLNVAL)) {
         lane->socket_gone = true;
         log_warning("%s: socket %zu was shut down", lane->config->device, lane->index);

@@ -17,6 +17,7 @@
 #ifndef WORKER_LANE_H
 #define WORKER_LANE_H
 
+#include "worker/capture.h"
 #include "worker/config.h"
 #include "worker/counters.h"
 #include "worker/device_io.h"
@@ -50,6 +51,8 @@ struct lane {
     bool queue_gone, socket_gone;
     bool news;                     /* the report is not up to date */
     long turn;                     /* what is left of it; negative when it was overdrawn */
+    struct capture *capture;       /* of the turn in hand: where packets are captured into; mostly NULL */
+    uint32_t turns;                /* begun and ended: odd within one; atomic */
     int64_t timer_ns;              /* CLOCK_MONOTONIC when on_timer is due; 0: never */
     struct counter_slot *counters; /* in the page */
     struct lane_report report;
@@ -86,6 +89,9 @@ bool lane_publish(struct lane *lane);
 /* Milliseconds until then, as poll takes them; -1, for ever, where it is 0. */
 int lane_wait_ms(int64_t due_ns);
 
+/* Waits until the turn in hand, if there is one, is over: soon. From another thread. */
+void lane_wait_turn(const struct lane *lane);
+
 /* ---- for the types ----------------------------------------------------------------------------------------------- */
 
 /* One system call that moved so many bytes. */
@@ -97,6 +103,14 @@ static inline void lane_charge(struct lane *lane, size_t bytes)
 /* Writes a packet to the device and counts it: as device_out, or as dropped. The DEVICE_HEADER_SIZE bytes before it are
  * written over. */
 void lane_to_device(struct lane *lane, uint8_t *bytes, size_t length);
+
+/* What became of a packet that goes to the device, or was to go there. */
+static inline void lane_capture(struct lane *lane, const uint8_t *bytes, size_t length, enum drop_reason reason)
+{
+    if (__builtin_expect(lane->capture != NULL, 0))
+        capture_packet(lane->capture, lane->index, CAPTURE_IN, bytes, length,
+                       reason == PACKET_FORWARD ? CAPTURE_NOT_DROPPED : (unsigned)reason);
+}
 
 static inline void lane_tell(uint32_t *where, uint32_t value)
 {

@@ -33,6 +33,7 @@ struct loop {
     int listen_fd;  /* -1 where none works */
     bool connected;
     bool stop;
+    struct capture *capture;               /* NULL: nobody captures */
     struct forwarder *forwarder;           /* NULL before the first configuration */
     char *status;                          /* what was sent last; owned */
     int64_t status_sent_ns, status_due_ns; /* CLOCK_MONOTONIC; due 0: nothing to send */
@@ -88,8 +89,28 @@ static void loop_configure(struct loop *loop, struct control_message *message)
     }
     forwarder_free(loop->forwarder);
     loop->forwarder = forwarder;
+    forwarder->capture = loop->capture;
     forwarder_begin(forwarder);
     loop_send_status(loop, "ready");
+}
+
+/* Takes the new one; NULL ends the old one. */
+static void loop_set_capture(struct loop *loop, struct capture *capture)
+{
+    if (loop->forwarder)
+        forwarder_set_capture(loop->forwarder, capture);
+    capture_close(loop->capture);
+    loop->capture = capture;
+}
+
+static void loop_capture(struct loop *loop, const struct control_message *message)
+{
+    struct capture *capture = NULL;
+    struct err err = {0};
+
+    if (message->fd_count > 0 && capture_open(message->fds[0], &capture, &err) < 0)
+        log_warning("a capture is refused: %s", err.message);
+    loop_set_capture(loop, capture);
 }
 
 static void loop_attach(struct loop *loop)
@@ -97,6 +118,7 @@ static void loop_attach(struct loop *loop)
     const struct forwarder *forwarder = loop->forwarder;
     int r;
 
+    loop_set_capture(loop, NULL); /* the new netd knows of none, and could not end it */
     if (forwarder)
         r = control_send(loop->control_fd, "attached", forwarder->message, forwarder->message_length, forwarder->fds,
                          forwarder->fd_count);
@@ -113,6 +135,8 @@ static void loop_handle_message(struct loop *loop, struct control_message *messa
         loop_configure(loop, message);
     else if (strcmp(message->head.verb, "attach") == 0)
         loop_attach(loop);
+    else if (strcmp(message->head.verb, "capture") == 0)
+        loop_capture(loop, message);
     else if (strcmp(message->head.verb, "stop") == 0)
         loop->stop = true;
     while (message->fd_count > 0)
@@ -285,6 +309,7 @@ int loop_run(int control_fd, int listen_fd, struct err *ret_err)
             err_set_kernel(ret_err, r, "poll", "the event loop");
     }
     forwarder_free(loop->forwarder);
+    capture_close(loop->capture);
     fd_done(&loop->signal_fd);
     free(loop->status);
     free(loop);

@@ -32,6 +32,8 @@ static void write_run(struct lane *lane, struct merge *merge)
     merge_finish(merge, &header);
     reason = device_write(lane->queue, merge->packet, merge->length, &header, &refused);
     lane_charge(lane, merge->length);
+    if (!refused || merge->count == 1)
+        lane_capture(lane, merge->packet, merge->length, reason);
     if (refused && merge->count > 1) {
         lane->udp.merges = false;
         lane->news = true;
@@ -58,6 +60,7 @@ static void take_datagrams(struct lane *lane, const struct wire_datagram *datagr
 
         if (reason != PACKET_FORWARD) {
             counter_drop(lane->counters, reason);
+            lane_capture(lane, bytes, length, reason);
             continue;
         }
         bytes += arrival.head;
@@ -84,12 +87,14 @@ int udp_from_wire(struct lane *lane)
             datagram.segment = udp_first_length(lane->config->kind, lane->packet.bytes, datagram.length);
         count = datagram.length > 0 ? (datagram.length + datagram.segment - 1) / datagram.segment : 1;
         counter_pair_add_many(&lane->counters->wire_in, count, datagram.length);
-        if (!datagram.from_peer)
+        if (!datagram.from_peer) {
             counter_raise(&lane->counters->drops[DROP_UNKNOWN_SOURCE], count);
-        else if (datagram.length == 0 || datagram.cut)
+            lane_capture(lane, lane->packet.bytes, datagram.length, DROP_UNKNOWN_SOURCE);
+        } else if (datagram.length == 0 || datagram.cut) {
             counter_raise(&lane->counters->drops[DROP_MALFORMED], count);
-        else
+        } else {
             take_datagrams(lane, &datagram);
+        }
     }
     udp_take_news(lane);
     return r;

@@ -58,6 +58,10 @@ static void request_holds(const struct ipc_request *request, const char *text, s
             MUST(device_name_is_valid(device.name) && !uuid_is_zero(&device.uuid));
         }
         return;
+    case IPC_WORKER_CAPTURE:
+        MUST(request->capture.program_length <= CAPTURE_PROGRAM_MAX);
+        MUST(text_length == request->capture.program_length * sizeof(struct capture_instruction));
+        return;
     default:
         break;
     }

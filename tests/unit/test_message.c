@@ -81,6 +81,10 @@ static struct ipc_request good(enum ipc_op op, const char **ret_text)
         request.devices.count = ARRAY_SIZE(device_list);
         *ret_text = (const char *)device_list;
         break;
+    case IPC_WORKER_CAPTURE:
+        request.capture = (struct ipc_capture){.snaplen = 100, .program_length = 1};
+        *ret_text = "12345678"; /* whatever it means */
+        break;
     default:
         break;
     }
@@ -134,6 +138,14 @@ static void every_operation(void **state)
         assert_int_equal(check(&request, text), -EPROTO);
     }
     const char *text;
+    struct ipc_request capture = good(IPC_WORKER_CAPTURE, &text);
+    capture.capture.snaplen = 0;
+    assert_int_equal(check(&capture, text), -EINVAL);
+    capture.capture.snaplen = CAPTURE_SNAPLEN_MAX + 1;
+    assert_int_equal(check(&capture, text), -EINVAL);
+    capture.capture.snaplen = CAPTURE_SNAPLEN_MAX;
+    capture.capture.program_length = CAPTURE_PROGRAM_MAX + 1;
+    assert_int_equal(check(&capture, text), -EINVAL);
     struct ipc_request request = good(IPC_HELLO, &text);
     const struct ipc_request *checked;
     for (size_t length = 0; length < sizeof request; length++)
