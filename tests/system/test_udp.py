@@ -109,25 +109,27 @@ def test_congestion_marks_on_the_way_in(net, near, outer, inner):
         assert all(packet.checksum(p.ip[:20]) == 0 for p in arrived), "the header's checksum follows the mark"
 
 
-def test_too_big_is_answered_with_the_size_that_fits(near):
+@pytest.mark.parametrize("outer,fits", [("v4", 1472), ("v6", 1452)])
+def test_too_big_is_answered_with_the_size_that_fits(near, outer, fits):
     """The device takes more than the path does: ICMP says so, with an MTU that then works."""
-    near.peer("v4", mtu=2000)
+    near.peer(outer, mtu=2000)
     near.namespace.ping("192.168.3.1", count=2, size=1700, M="do")
     ping = near.namespace.ping("192.168.3.1", count=2, size=1700, M="do")
     told = re.search(r"mtu[ =:]+(\d+)", ping.text)
-    assert ping.received == 0 and told and int(told[1]) == 1472, ping.text
+    assert ping.received == 0 and told and int(told[1]) == fits, ping.text
 
     ping = near.namespace.ping("fd00:3::1", count=2, size=1700, M="do")
     ping = near.namespace.ping("fd00:3::1", count=2, size=1700, M="do")
     told = re.search(r"mtu[ =:]+(\d+)", ping.text)
-    assert ping.received == 0 and told and int(told[1]) == 1472, ping.text
+    assert ping.received == 0 and told and int(told[1]) == fits, ping.text
 
 
-def test_too_big_without_df_arrives(pair):
+@pytest.mark.parametrize("outer", FAMILIES)
+def test_too_big_without_df_arrives(pair, outer):
     """What may be fragmented is, and arrives whole."""
     a, b = pair
-    for host, address, local, remote in ((a, "192.168.3.11/24", "10.0.0.1", "10.0.0.2"),
-                                         (b, "192.168.3.1/24", "10.0.0.2", "10.0.0.1")):
+    _, near, far = FAMILIES[outer]
+    for host, address, local, remote in ((a, "192.168.3.11/24", near, far), (b, "192.168.3.1/24", far, near)):
         host.device("tun0", kind="tun", mtu=2000, addresses=[address], worker=udp(local, remote))
     ping = a.namespace.ping("192.168.3.1", count=3, size=1700, M="dont")
     assert ping.received == 3, ping.text
@@ -155,14 +157,16 @@ def more(host, before, packets):
     return now if now["worker"]["device_out"]["packets"] >= before["worker"]["device_out"]["packets"] + packets else None
 
 
-def test_packet_for_the_peer_itself_does_not_loop(near):
+@pytest.mark.parametrize("outer", FAMILIES)
+def test_packet_for_the_peer_itself_does_not_loop(near, outer):
     """A route that sends the peer's own address into the tunnel: counted, and the tunnel lives on after it."""
-    peer = near.peer("v4")
-    near.put("/v1/devices/tun0/routes/10.0.0.2/32")
-    ping = near.namespace.ping("10.0.0.2", count=3, I="192.168.3.11")
+    peer = near.peer(outer)
+    route = f"/v1/devices/tun0/routes/{peer.far}/{32 if outer == 'v4' else 128}"
+    near.put(route)
+    ping = near.namespace.ping(peer.far, count=3, I="192.168.3.11" if outer == "v4" else "fd00:3::11")
     assert ping.received == 0
     until(lambda: drops(near, "loop") >= 1, 5, lambda: f"a drop for loop: {near.counters('tun0')}")
-    near.api("DELETE", "/v1/devices/tun0/routes/10.0.0.2/32").expect(204)
+    near.api("DELETE", route).expect(204)
     near.namespace.ping("192.168.3.1", count=1)
     assert is_echo(peer.receive(is_echo)[0])
 
