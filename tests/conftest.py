@@ -10,6 +10,7 @@ import tempfile
 import pytest
 from lib import build, contract
 from lib.network import Network, sweep
+from lib.waiting import PATIENCE
 
 PHASE_LIMIT_S = 60
 
@@ -91,7 +92,7 @@ class Limit:
 
     def __init__(self, item):
         marker = item.get_closest_marker("limit")
-        self.seconds = marker.args[0] if marker else PHASE_LIMIT_S
+        self.seconds = int((marker.args[0] if marker else PHASE_LIMIT_S) * PATIENCE)
 
     def __enter__(self):
         def late(*_):

@@ -4,10 +4,13 @@
 import shlex
 import subprocess
 
+from lib.waiting import PATIENCE
+
 
 def run(*args, check=True, timeout=30, stdin=None, **options):
     """Runs a program to its end; returns its CompletedProcess with text. Where it fails, so does the test."""
     args = [str(a) for a in args]
+    timeout *= PATIENCE
     try:
         done = subprocess.run(args, input=stdin, stdin=subprocess.DEVNULL if stdin is None else None,
                               capture_output=True, text=True, errors="replace", timeout=timeout, **options)
