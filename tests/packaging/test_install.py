@@ -13,7 +13,7 @@ EXPECTED = {
     "bin/tunwright", "sbin/tunwrightd", "libexec/tunwright/tunwright-netd", "libexec/tunwright/tunwright-worker",
     "lib/systemd/system/tunwrightd.service", "lib/systemd/system/tunwright-netd.service", "lib/sysusers.d/tunwright.conf",
     "lib/udev/rules.d/70-tunwright.rules", "lib/systemd/network/00-tunwright.network",
-    "lib/systemd/networkd.conf.d/50-tunwright.conf", "share/man/man8/tunwrightd.8", "share/man/man8/tunwright-netd.8",
+    "lib/systemd/networkd.conf.d/50-tunwright.conf", "share/man/man1/tunwright.1", "share/man/man8/tunwrightd.8", "share/man/man8/tunwright-netd.8",
     "share/man/man8/tunwright-worker.8", "share/man/man5/tunwright.conf.d.5", "share/doc/tunwright/default",
 }
 

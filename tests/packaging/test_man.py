@@ -9,7 +9,7 @@ import pytest
 from lib import build
 from lib.waiting import until
 
-PAGES = sorted((build.TREE / "packaging" / "man").glob("*.[58]"))
+PAGES = sorted((build.TREE / "packaging" / "man").glob("*.[158]"))
 WORKER_PAGE = build.TREE / "packaging" / "man" / "tunwright-worker.8"
 WORKER_HEADER = (build.TREE / "include" / "tunwright" / "worker.h").read_text()
 
@@ -32,6 +32,23 @@ def test_names_every_flag(program):
     for flag in re.findall(r"^  --([a-z-]+)", shown, re.M):
         if flag not in ("help", "version"):
             assert f".It Fl -{flag}" in page, f"--{flag}"
+
+
+def test_names_every_command():
+    """Each command and each of its options that `tunwright help` knows stands in the page."""
+    path = build.directory("release") / build.CLIENT
+    assert path.exists(), f"{path} is not built: run tests/run"
+
+    def help_of(*words):
+        return subprocess.run([path, "help", *words], capture_output=True, text=True, timeout=10, check=True).stdout
+
+    page = (build.TREE / "packaging" / "man" / "tunwright.1").read_text()
+    commands = [line.split()[0] for line in help_of().split("\n\n")[1].splitlines()]
+    assert len(commands) > 20
+    for command in set(commands):
+        assert re.search(rf"^\.It Cm {command}\b", page, re.M), command
+        for flag in re.findall(r"^  (?:-., |    )--([a-z-]+)", help_of(command), re.M):
+            assert re.search(rf"(Fl|,) -{flag}\b", page), f"{command} --{flag}"
 
 
 def test_settings_are_flags():

@@ -10,7 +10,7 @@ import subprocess
 import threading
 
 import pytest
-from lib import door
+from lib import build, door
 from lib.client import (CONFLICT, DIFFERS, DONE, FAILED, NOT_FOUND, REFUSED, TIMEOUT, TROUBLE, UNREACHABLE, USAGE, complained,
                         environment, json_of, program, said, tunwright)
 from lib.command import run
@@ -41,29 +41,39 @@ def document(host, name="tun0"):
 
 # ---- a stranger -----------------------------------------------------------------------------------------------------
 
+def readme_lines():
+    """The indented lines of README.md's section, those for the first host and those for the second."""
+    section = (build.TREE / "README.md").read_text().partition("## The command line\n")[2].partition("\n## ")[0]
+    first, _, second = section.partition("On the second:")
+    return [re.findall(r"^    ((?:tunwright|ping) .*)$", text, re.M) for text in (first, second)]
+
+
 def test_a_tunnel_with_the_command_line_alone(pair):
-    """README.md's first tunnel, line by line."""
+    """A stranger types what README.md shows, line by line, and nothing else; only the hosts have other addresses here."""
     first, second = pair
-    assert said(first, "create tun0 --address 192.168.3.11/24 --worker udp,local=10.0.0.1:5000,remote=10.0.0.2:5000") == \
-        "tun0: created\n"
-    assert said(second, "create tun0 --address 192.168.3.1/24 --worker udp,local=10.0.0.2:5000,remote=10.0.0.1:5000") == \
-        "tun0: created\n"
-    assert second.namespace.ping("192.168.3.11", count=5).received == 5
-    # one more address and a route, while packets flow
+    lines = readme_lines()
+    assert len(lines[0]) == 1 and len(lines[1]) == 6, lines
+    typed = {}
+    for host, line in [(first, line) for line in lines[0]] + [(second, line) for line in lines[1]]:
+        line = line.replace("10.32.0.11", "10.0.0.1").replace("10.33.0.1", "10.0.0.2")
+        typed[line] = host.namespace.run("bash", "-c", line, env=environment(host)).stdout
+    says = list(typed.values())
+    assert says[0] == says[1] == "tun0: created\n"
+    assert "3 packets transmitted, 3 received" in says[2]
+    assert says[3].startswith("~ tun0\n") and "/addresses + fd00:3::1/64" in says[3] and "/routes + 10.9.0.0/16" in says[3]
+    assert says[4] == "tun0: changed\n"
+    assert re.search(r"^state +ready$", says[5], re.M) and re.search(r"^traffic +into tunnel +\d+ packets", says[5], re.M)
+    assert re.search(r"^tun0 +tun +ready +udp( +\S+){5} +\d", says[6], re.M)
+
+    # what was promised holds: both families, and what is behind the first host
     said(first, "set tun0 addresses+=fd00:3::11/64")
-    said(second, "set tun0 addresses+=fd00:3::1/64 routes+=10.9.0.0/16")
     second.namespace.settled("tun0")
+    first.namespace.settled("tun0")
     assert second.namespace.ping("fd00:3::11", count=3).received == 3
     first.namespace.ip("address", "add", "10.9.0.1/32", "dev", "lo")
     assert second.namespace.ping("10.9.0.1", count=3).received == 3
-    # what it looks like
     assert re.search(r"^tun0 +tun +ready +1472 +192.168.3.11/24 fd00:3::11/64 +udp 10.0.0.2:5000$", said(first, "list"), re.M)
-    sheet = said(first, "show tun0")
-    assert re.search(r"^state +ready$", sheet, re.M) and re.search(r"^traffic +into tunnel +\d+ packets", sheet, re.M), sheet
-    assert re.search(r"^tun0 +tun +ready +udp( +\S+){5} +\d", said(first, "top --once"), re.M)
-    # and its end
-    assert said(second, "delete tun0") == "tun0: deleted\n"
-    assert said(first, "delete tun0") == "tun0: deleted\n"
+    assert said(second, "delete tun0") == "tun0: deleted\n" and said(first, "delete tun0") == "tun0: deleted\n"
     assert first.namespace.link("tun0") is None and second.namespace.link("tun0") is None
 
 
