@@ -60,8 +60,7 @@ def field_of(inner):
 
 
 def datagrams(capture, protocol):
-    """(GUE header, inner packet) of each datagram with such a packet; a capture on veth has the outer super-packets whole,
-    of which the first is as long as the inner packet says."""
+    """(GUE header, inner packet) of each datagram with a packet of this protocol, on a cable that takes no super-packets."""
     found = []
     for outer in capture.packets():
         if outer.dport != 5000 or not outer.payload:
