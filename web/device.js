@@ -48,8 +48,9 @@ function deviations(device) {
 function routes(device) {
     if (!device.routes.length)
         return h("p", {class: "hint"}, "None but those that go with the addresses.");
-    return h("div", {class: "scroll", tabindex: "0", role: "group", "aria-label": "Routes"}, h("table", {}, h("thead", {}, h("tr", {}, ["To", "Via", "Metric", "Table", "Type"].map((t) => h("th", {scope: "col"}, t)))),
-        h("tbody", {}, device.routes.slice(0, 200).map((r) => h("tr", {}, h("th", {scope: "row"}, r.to), h("td", {}, r.via || "on the link"), h("td", {}, String(r.metric)), h("td", {}, String(r.table)), h("td", {}, r.type))))),
+    const odd = (r) => [r.type === "unicast" ? null : r.type, r.table === 254 ? null : `table ${r.table}`, r.source && `from ${r.source}`].filter(Boolean).join(", ");
+    return h("div", {class: "scroll", tabindex: "0", role: "group", "aria-label": "Routes"}, h("table", {}, h("thead", {}, h("tr", {}, ["To", "Via", "Metric"].map((t) => h("th", {scope: "col"}, t)))),
+        h("tbody", {}, device.routes.slice(0, 200).map((r) => h("tr", {}, h("th", {scope: "row"}, h("code", {}, r.to), odd(r) ? ` ${odd(r)}` : ""), h("td", {}, r.via || "on the link"), h("td", {}, String(r.metric)))))),
     device.routes.length > 200 ? h("p", {class: "hint"}, `and ${device.routes.length - 200} more`) : null);
 }
 

@@ -8,7 +8,7 @@
 import {s, setAttribute, setClass, setText} from "./dom.js";
 import {byteRate, count, packetRate, rate, whole} from "./format.js";
 
-const WIDE = 820, BOX = 116, BOX_HEIGHT = 92, TALL_BOX = 148, TALL_HEIGHT = 66, TALL_GAP = 62, LINE = 15;
+const WIDE = 820, BOX = 110, BOX_HEIGHT = 92, TALL_BOX = 148, TALL_HEIGHT = 66, TALL_GAP = 62, LINE = 15;
 
 /** Where a packet that went nowhere was last seen, and what its reason means. */
 const REASONS = {
