@@ -13,8 +13,9 @@
  *
  *   netd → worker   configure queues=1 sockets=1 tag=<16 hex> program=<name>\n{"device": {…}, "worker": {…}}
  *                       with file descriptors beside it (SCM_RIGHTS), in this order: the counter page, `queues`
- *                       queues of the device (non-blocking), `sockets` sockets that are bound already. The first is the start; a later one replaces configuration and all
- *                       descriptors, and what did not change is the same open file again.
+ *                       queues of the device (non-blocking), `sockets` sockets that are bound already: none, or one
+ *                       for each queue, in the order of queues. The first is the start; a later one replaces
+ *                       configuration and all descriptors, and what did not change is the same open file again.
  *                   attach\n    from a later netd: answer `attached`, and end a capture
  *                   capture\n   with the descriptor of a capture area: write the packets into it that its program takes;
  *                       without one: end that
@@ -65,7 +66,8 @@ enum drop_reason {
 /* "no_peer", "unknown_source", … */
 const char *drop_reason_name(enum drop_reason reason);
 
-/* One thread's counters, written by that thread alone with plain 64-bit stores; whoever reads adds the slots up.
+/* One thread's counters, written by that thread alone with plain 64-bit stores; whoever reads adds the slots up. Ours
+ * has a thread for each queue: slot i is queue i's.
  * Bytes: the inner packet's on the device side (an Ethernet frame without its FCS on tap), UDP payload on the wire
  * side. */
 struct counter_pair {
