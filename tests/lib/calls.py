@@ -32,6 +32,7 @@ CALLS = {
     "getAsset": ({"name": "style.css"}, None),
     "createSession": ({}, {"token": "0123456789abcdef" * 4}),  # on the Unix socket it is not looked at
 }
+QUERIES = {"capture": {"seconds": "1"}}  # else it goes on for an hour
 BODY_LIMITS = {"createDevice": MIB, "putDevice": MIB, "patchDevice": MIB, "adoptDevice": MIB, "putConfig": 32 * MIB}
 OPERATIONS = list(contract().operations.values())
 MUTATIONS = [o for o in OPERATIONS if o.method != "GET"]
@@ -49,7 +50,7 @@ class Call:
         self.operation, self.method = operation, operation.method
         variables, self.body = CALLS.get(operation.id, ({"name": "tun0"}, None))
         self.path = operation.path.template.format(**variables)
-        self.query, self.headers, self.raw = {}, {}, None
+        self.query, self.headers, self.raw = dict(QUERIES.get(operation.id, {})), {}, None
 
     def with_(self, path=None, body=..., raw=None, query=(), headers=()):
         if path:
@@ -84,7 +85,7 @@ class Call:
         if data:
             kind = "application/merge-patch+json" if self.operation.id in ("patchDevice", "adoptDevice") else "application/json"
             headers.setdefault("Content-Type", kind)
-        if self.operation.id == "watch":
+        if self.operation.id == "watch" or (self.operation.id == "capture" and self.query["seconds"] != "1"):
             return stream_head(connection, self.target, headers, data)
         return api.request(connection, self.method, self.target, headers=headers, raw=data)
 
@@ -93,7 +94,7 @@ class Call:
 
 
 def stream_head(connection, target, headers, data=None):
-    """The answer to GET /v1/watch, of which only the head is waited for where it is a stream."""
+    """The answer to GET /v1/watch or the like, of which only the head is waited for where it is a stream."""
     with contextlib.closing(connection):
         connection.request("GET", target, headers=headers, body=data)
         answer = connection.getresponse()

@@ -241,7 +241,7 @@ def test_served_as_json(host):
     assert host.get("/v1/openapi.json") == contract().document
 
 
-@each([o for o in OPERATIONS if o.method == "GET" and o.id != "watch"])
+@each([o for o in OPERATIONS if o.method == "GET" and o.id not in ("watch", "capture")])
 def test_head_is_get(host, operation):
     get = send(host, Call(operation)).expect(200)
     call = Call(operation)
@@ -503,7 +503,9 @@ def test_503_without_netd(own):
         if operation.role == "operator" and operation.path.template not in (f"{CONFIG}/confirm", f"{CONFIG}/revert"):
             send(own, Call(operation)).problem(503, "netd_unavailable")
     for operation in OPERATIONS:
-        if operation.method == "GET" and operation.id != "getReadiness":
+        if operation.id == "capture":
+            send(own, Call(operation)).problem(503, "netd_unavailable")
+        elif operation.method == "GET" and operation.id != "getReadiness":
             send(own, Call(operation)).expect(200)
     own.netd_start()
     own.ready()

@@ -193,6 +193,8 @@ PARAMETERS = [(o, p) for o in OPERATIONS for p in o.parameters if p["in"] in ("q
 def test_parameter(kept, operation, parameter):
     faults = []
     for text, good in values.queries(parameter):
+        if parameter["name"] == "filter" and good:
+            continue  # as far as its schema can say
         call = Call(operation)
         if parameter["in"] == "query":
             call.with_(query={parameter["name"]: text})
@@ -210,7 +212,7 @@ def test_parameter(kept, operation, parameter):
             call.with_(body=calls.TOKEN)  # there is one already
         elif operation.id == "deleteToken":
             call.elsewhere()
-        if operation.id == "watch":
+        if operation.id in ("watch", "capture"):
             answer = call.send(kept.host.connection())
         else:
             answer = call.send(kept)
