@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "cli/plain.h"
+#include "cli/progress.h"
 #include "cli/terminal.h"
 
 #include "tunwright/model.h"
@@ -31,6 +32,7 @@ void cli_complain(const char *format, ...)
     plain_add(&line, text, strlen(text), PLAIN_LINE);
     buf_add_text(&line, "\n");
     fflush(stdout);
+    progress_clear();
     terminal_leave(); /* what is said is to stay */
     if (!line.failed)
         fputs(line.data, stderr);
@@ -191,6 +193,7 @@ enum cli_exit cli_write(const struct buf *text)
 {
     if (text->failed)
         return cli_no_memory();
+    progress_clear();
     if ((text->length && fwrite(text->data, 1, text->length, stdout) != text->length) || fflush(stdout) != 0) {
         if (errno != EPIPE) /* whoever reads has had enough: `| head` */
             cli_complain("cannot write: %s", strerror(errno));

@@ -16,21 +16,32 @@ struct listener {
     const char *operation;
 };
 
+static bool shown;
+
+void progress_clear(void)
+{
+    if (!shown)
+        return;
+    fputs("\r\033[K", stderr);
+    fflush(stderr);
+    shown = false;
+}
+
 void progress_show(unsigned long done, unsigned long total)
 {
     static int64_t last_ns;
-    static bool shown;
     int64_t now_ns = clock_monotonic_ns();
 
     if (!isatty(STDERR_FILENO) || (done < total && now_ns - last_ns < NSEC_PER_SEC / 10))
         return;
     last_ns = now_ns;
-    if (done < total)
-        fprintf(stderr, "\r\033[K%lu of %lu", done, total);
-    else if (shown)
-        fputs("\r\033[K", stderr);
-    shown = done < total;
+    if (done >= total) {
+        progress_clear();
+        return;
+    }
+    fprintf(stderr, "\r\033[K%lu of %lu", done, total);
     fflush(stderr);
+    shown = true;
 }
 
 static unsigned long whole(double value)

@@ -3,6 +3,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import re
@@ -241,3 +242,20 @@ def test_asks_before_it_deletes(host, tmp_path):
         finally:
             asked.close()
         assert host.api("GET", "/v1/devices/tun11").status == (404 if status == 0 else 200)
+
+
+def test_apply_shows_how_far_it_is(net, tmp_path):
+    """On a terminal, on one line, which is gone at the end: what the daemon tells of a transaction, and our own count."""
+    host = net.host("a")
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"devices": [{"name": f"t{i}", "kind": "tun", "addresses": [f"10.1.{i}.1/24"]}
+                                            for i in range(100)]}))
+    for args, pattern in ((("--prune",), rb"\r\033\[K\d+ of [3-9]\d\d"), ((), rb"\r\033\[K\d+ of 100")):
+        applied = Terminal(host, "apply", "-f", str(path), *args)
+        try:
+            assert applied.end() == 0 and re.search(pattern, applied.text), applied.text[-500:]
+            assert not re.search(rb"of \d+[^\d\r]", applied.text), "a line was written behind it"
+        finally:
+            applied.close()
+    assert len(said(host, "list -o name").split()) == 100
+    assert " of " not in said(host, f"apply -f {path}")
