@@ -21,16 +21,13 @@ MTU = 1450  # fits each of them, with what it puts before a packet, into 1500
 
 
 class Peer(Path):
-    package = program = None
+    package = program = note = None
     port = 0
     mtu = MTU
-    makes_device = True  # whether its device is there once it runs, for us to give it its address
 
     def __init__(self, network, devices):
-        super().__init__(self.program, self.note and f"{self.program} ({self.note})" or self.program, network, devices)
+        super().__init__(self.program, f"{self.program} ({self.note})", network, devices)
         self.processes = []
-
-    note = ""
 
     @classmethod
     def is_installed(cls):
@@ -206,11 +203,12 @@ BESIDE = ("wireguard-tools", "openssl")  # what they need to be set up
 
 
 def install():
-    """By apt, what is not there; what Debian does not have stays away."""
-    missing = [peer for peer in PEERS if not peer.is_installed()]
-    tools = [package for package, tool in zip(BESIDE, ("wg", "openssl")) if shutil.which(tool) is None]
-    if missing or tools:
-        # no service of theirs is to be started on this machine
-        run("apt-get", "install", "-y", "--no-install-recommends", *(peer.package for peer in missing), *tools, timeout=600,
-            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"})
+    """By apt, what is not there; those that are there then."""
+    missing = [peer.package for peer in PEERS if not peer.is_installed()]
+    missing += [package for package, tool in zip(BESIDE, ("wg", "openssl")) if shutil.which(tool) is None]
+    if missing:
+        # their services find no configuration of a tunnel, and do nothing
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        run("apt-get", "-q", "update", timeout=300, env=environment)
+        run("apt-get", "-q", "install", "-y", "--no-install-recommends", *missing, timeout=600, env=environment)
     return [peer for peer in PEERS if peer.is_installed()]
