@@ -273,11 +273,12 @@ static CURLcode set_options(struct caller_stream *stream, const struct caller_ca
     SET(CURLOPT_PRIVATE, stream);
     SET(CURLOPT_CONNECTTIMEOUT, 10L);
     SET(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-    if (stream->take) {
+    SET(CURLOPT_TCP_KEEPALIVE, 1L);
+    if (!stream->take) {
+        SET(CURLOPT_TIMEOUT, (long)settings->timeout_s);
+    } else if (!call->may_be_silent) {
         SET(CURLOPT_LOW_SPEED_LIMIT, 1L);
         SET(CURLOPT_LOW_SPEED_TIME, (long)CALLER_SILENCE_S);
-    } else {
-        SET(CURLOPT_TIMEOUT, (long)settings->timeout_s);
     }
     if (!settings->url)
         SET(CURLOPT_UNIX_SOCKET_PATH, settings->socket);

@@ -33,6 +33,7 @@ struct caller_call {
     const char *type;          /* of the body; NULL: application/json */
     const char *if_match;      /* an entity tag with its quotes, or NULL */
     const char *last_event_id; /* or NULL */
+    bool may_be_silent;        /* a stream that has no signs of life */
 };
 
 struct caller_reply {

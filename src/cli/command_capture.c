@@ -42,7 +42,7 @@ static int capture_path(const struct arguments *arguments, struct buf *path, str
     static const struct {
         const char *flag, *parameter;
         uint64_t most;
-    } numbers[] = {{"snaplen", "snaplen", 262144}, {"count", "count", UINT32_MAX}, {"for", "seconds", 86400}};
+    } numbers[] = {{"snaplen", "snaplen", 65535}, {"count", "count", INT64_MAX}, {"for", "seconds", 86400}};
     const char *filter = arguments_text(arguments, "filter");
     char mark = '?';
 
@@ -105,7 +105,7 @@ static enum cli_exit tell_end(struct cli *cli, const struct output *output, int 
 /* Until the stream ends, or a signal ends it. */
 static enum cli_exit run(struct cli *cli, const char *path, const char *name, struct output *output, int signal_fd)
 {
-    const struct caller_call call = {.method = "GET", .path = path};
+    const struct caller_call call = {.method = "GET", .path = path, .may_be_silent = true};
     struct caller_stream *stream = NULL;
     struct pollfd poll = {.fd = signal_fd, .events = POLLIN};
     struct err e = {0};

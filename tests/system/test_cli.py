@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -387,13 +388,43 @@ def test_watch_comes_back(net):
         assert "broke: trying again" in watch.process.stderr.read()
 
 
-def test_capture(host):
-    host.device("tun0", kind="tun", worker={"type": "echo"})
-    assert complained(host, "capture tun9", NOT_FOUND) == ['tun9: there is no device "tun9"']
-    # a daemon that cannot says so
-    done = run(*host.namespace.inside(program(host), "capture", "tun0", "--for", "1", "-w", "/dev/null"), check=False,
-               env=environment(host))
-    assert done.returncode in (DONE, NOT_FOUND, FAILED), done
+def packets_of(path):
+    """What tcpdump reads in a file."""
+    return run("tcpdump", "-n", "-r", path).stdout.splitlines()
+
+
+def test_capture(host, tmp_path):
+    host.device("tun0", kind="tun", addresses=["10.5.0.1/24"], worker={"type": "echo"})
+    host.worker_pid("tun0")
+    file = tmp_path / "tun0.pcapng"
+    # nothing is kept of one that is refused
+    assert complained(host, f"capture tun9 -w {file}", NOT_FOUND) == ['tun9: there is no device "tun9"']
+    assert complained(host, f"capture tun0 --filter 'no such thing' -w {file}", REFUSED) and not file.exists()
+    assert complained(host, "capture tun0 -w /nowhere/file --for 1", TROUBLE)
+    with host.namespace.popen("ping", "-q", "-i", "0.05", "-w", "30", "10.5.0.9", stdout=subprocess.DEVNULL) as ping:
+        said(host, f"capture tun0 -w {file} --count 6 --filter icmp --snaplen 60")
+        assert len(packets_of(file)) == 6 and all("ICMP echo re" in line for line in packets_of(file))
+        # to a pipe, whose reader ends it
+        line = "tunwright capture tun0 --filter icmp --for 20 | tcpdump -n -r - -c 4; exit ${PIPESTATUS[0]}"
+        read = host.namespace.run("bash", "-c", line, env=environment(host)).stdout
+        assert len(read.splitlines()) == 4, read
+        # Ctrl-C ends it well, and what came until then is a whole file
+        file.unlink()
+        with Running(host, "capture", "tun0", "-w", file) as capture:
+            until(lambda: file.exists() and file.stat().st_size > 1000, 15, "a file that grows")
+            assert complained(host, "capture tun0 --for 1 -w /dev/null", CONFLICT)
+            capture.process.send_signal(signal.SIGINT)
+            assert capture.process.wait(10) == DONE
+        assert len(packets_of(file)) > 3
+        ping.terminate()
+        ping.wait(10)
+
+
+def test_a_daemon_that_cannot_capture(host, tmp_path):
+    answers = iter([http({"detail": "there is nothing here"}, "application/problem+json", "404 Not Found"), http({})])
+    with Impostor(tmp_path / "s", lambda: [next(answers)]):
+        faults = complained(host, "capture tun0 -w /dev/null", FAILED, env={"TUNWRIGHT_SOCKET": str(tmp_path / "s")})
+    assert faults == ["this daemon cannot capture"]
 
 
 # ---- who may, and where ---------------------------------------------------------------------------------------------
