@@ -69,8 +69,8 @@ void device_history_get(struct request *request)
     const struct snapshot *snapshot CLEANUP(devices_snapshot_done) = NULL;
     const struct snapshot_device *device = devices_find(request, &snapshot);
     struct history_view view CLEANUP(history_view_done) = {.count = 0};
-    enum history_scale scale;
-    size_t limit;
+    enum history_scale scale = HISTORY_SECONDS;
+    size_t limit = 0;
     struct err e;
     if (!device)
         return;

@@ -73,7 +73,7 @@ static int parse_after(const struct request *request, bool *ret_is_said, uint64_
 static int parse_request(const struct request *request, struct stream *stream, struct err *ret_err)
 {
     const char *topics = request_query(request, "topics"), *interval = request_query(request, "interval_ms");
-    struct topics wanted;
+    struct topics wanted = {0};
     bool is_said;
     uint64_t interval_ms = INTERVAL_DEFAULT_MS, after;
     int error = parse_topics(topics ? topics : "events,counters", &wanted, ret_err);
