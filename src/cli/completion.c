@@ -79,9 +79,9 @@ static void add_value_cases(struct buf *out, const char *command, const struct c
         if (options[i].letter)
             buf_printf(out, " | '%s -%c'", command, options[i].letter);
         if (words)
-            buf_printf(out, ") words=\"%s\"; return ;;\n", words);
+            buf_printf(out, ") offered=\"%s\"; return ;;\n", words);
         else
-            buf_add_text(out, ") words=@file; return ;;\n");
+            buf_add_text(out, ") offered=@file; return ;;\n");
     }
 }
 
@@ -93,16 +93,16 @@ static void add_first(struct buf *out, const char *complete)
         buf_add_text(out, words_of(complete) ? words_of(complete) : "");
 }
 
-/* The part that bash and zsh share: a function that sets `words` for what was typed before, given as arguments. */
+/* The part that bash and zsh share: a function that sets `offered` for what was typed before, given as arguments. */
 static void add_choice(struct buf *out)
 {
     buf_add_text(out, "# Device and token names, and nothing else that the daemon may say.\n"
                       "_tunwright_names() { tunwright \"$@\" -o name 2>/dev/null </dev/null | "
                       "grep -E '^[A-Za-z0-9][A-Za-z0-9_.-]*$'; }\n\n"
-                      "# What may follow: sets `words` for the words so far.\n"
+                      "# What may follow the words so far: sets `offered`, and `flags` for a word that begins with -.\n"
                       "_tunwright_choose() {\n"
                       "  local command='' count=0 word before=''\n"
-                      "  words=''\n"
+                      "  offered='' flags=''\n"
                       "  for word in \"$@\"; do\n"
                       "    case \"$command\" in\n"
                       "    '' | token)\n"
@@ -117,20 +117,21 @@ static void add_choice(struct buf *out)
         add_value_cases(out, commands[i].name, common_options, common_option_count);
     }
     add_value_cases(out, "", common_options, common_option_count);
-    buf_add_text(out, "  esac\n  case \"$command\" in\n  '') words='");
+    buf_add_text(out, "  esac\n  flags='");
+    add_options(out, common_options, common_option_count);
+    buf_add_text(out, "'\n  case \"$command\" in\n  '') offered='");
     add_commands(out);
-    buf_add_text(out, "' ;;\n  token) words='");
+    buf_add_text(out, "' ;;\n  token) offered='");
     add_subcommands(out, "token");
     buf_add_text(out, "' ;;\n");
     for (size_t i = 0; i < command_count; i++) {
-        buf_printf(out, "  '%s')\n    case $count in 0) words=\"", commands[i].name);
+        buf_printf(out, "  '%s')\n    case $count in 0) offered=\"", commands[i].name);
         add_first(out, commands[i].first);
-        buf_add_text(out, "\" ;; *) words=\"");
+        buf_add_text(out, "\" ;; *) offered=\"");
         add_first(out, commands[i].rest);
-        buf_add_text(out, "\" ;; esac\n    words=\"$words");
+        buf_add_text(out, "\" ;; esac\n    flags='");
         add_options(out, commands[i].options, commands[i].option_count);
-        add_options(out, common_options, common_option_count);
-        buf_add_text(out, "\" ;;\n");
+        buf_add_text(out, "'\"$flags\" ;;\n");
     }
     buf_add_text(out, "  esac\n}\n\n");
 }
@@ -140,14 +141,15 @@ static void print_bash(struct buf *out)
     buf_add_text(out, "# tunwright completion bash\n");
     add_choice(out);
     buf_add_text(out, "_tunwright() {\n"
-                      "  local words current=${COMP_WORDS[COMP_CWORD]}\n"
+                      "  local offered flags current=${COMP_WORDS[COMP_CWORD]}\n"
                       "  COMPREPLY=()\n"
                       "  _tunwright_choose \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"\n"
-                      "  if [[ $words == @file ]]; then\n"
+                      "  if [[ $offered == @file ]]; then\n"
                       "    compopt -o default 2>/dev/null\n"
                       "    return\n"
                       "  fi\n"
-                      "  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")\n"
+                      "  [[ $current == -* || -z $offered ]] && offered=$flags\n"
+                      "  mapfile -t COMPREPLY < <(compgen -W \"$offered\" -- \"$current\")\n"
                       "  [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *[=.,] ]] && compopt -o nospace 2>/dev/null\n"
                       "  return 0\n"
                       "}\n"
@@ -161,13 +163,14 @@ static void print_zsh(struct buf *out)
     buf_add_text(out, "_tunwright() {\n"
                       "  local -a typed choices\n"
                       "  typed=(\"${(@)words[2,CURRENT-1]}\")\n"
-                      "  local words\n"
+                      "  local offered flags\n"
                       "  _tunwright_choose \"${typed[@]}\"\n"
-                      "  if [[ $words == @file ]]; then\n"
+                      "  if [[ $offered == @file ]]; then\n"
                       "    _files\n"
                       "    return\n"
                       "  fi\n"
-                      "  choices=(${=words})\n"
+                      "  [[ $PREFIX == -* || -z $offered ]] && offered=$flags\n"
+                      "  choices=(${=offered})\n"
                       "  compadd -Q -S '' -- ${choices:#*[^=.,]}\n"
                       "  compadd -- ${choices:#*[=.,]}\n"
                       "}\n"
@@ -197,7 +200,7 @@ static void add_fish_options(struct buf *out, const char *condition, const struc
         if (options[i].letter)
             buf_printf(out, " -s %c", options[i].letter);
         if (options[i].argument)
-            buf_add_text(out, " -x");
+            buf_add_text(out, options[i].complete && !strcmp(options[i].complete, COMPLETE_FILE) ? " -r" : " -x");
         add_fish_words(out, options[i].complete);
         buf_add_text(out, " -d ");
         add_quoted(out, options[i].help, "\\'");
@@ -220,14 +223,18 @@ static void print_fish(struct buf *out)
             if (i == 0 || strncmp(commands[i - 1].name, name, (size_t)(blank - name + 1)) != 0)
                 buf_printf(out, "complete -c tunwright -n __fish_use_subcommand -a %.*s -d 'tokens'\n",
                            (int)(blank - name), name);
-            buf_printf(out, "complete -c tunwright -n '__fish_seen_subcommand_from %.*s' -a %s -d ",
-                       (int)(blank - name), name, blank + 1);
+            buf_printf(
+                out, "complete -c tunwright -n '__fish_seen_subcommand_from %.*s; and not __fish_seen_subcommand_from",
+                (int)(blank - name), name);
+            add_subcommands(out, "token");
+            buf_printf(out, "' -a %s -d ", blank + 1);
             snprintf(condition, sizeof condition,
                      " -n '__fish_seen_subcommand_from %.*s; and __fish_seen_subcommand_from %s'", (int)(blank - name),
                      name, blank + 1);
         } else {
             buf_printf(out, "complete -c tunwright -n __fish_use_subcommand -a %s -d ", name);
-            snprintf(condition, sizeof condition, " -n '__fish_seen_subcommand_from %s'", name);
+            snprintf(condition, sizeof condition,
+                     " -n '__fish_seen_subcommand_from %s; and not __fish_seen_subcommand_from token'", name);
         }
         add_quoted(out, commands[i].summary, "\\'");
         buf_add_text(out, "\n");
