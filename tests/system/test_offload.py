@@ -4,6 +4,7 @@
 import os
 import socket
 import struct
+import time
 
 import pytest
 from lib import packet
@@ -152,12 +153,14 @@ def test_answers_are_rationed(hosts):
     a.api("PATCH", TUN0, {"mtu": 3000}).expect(200)
     source = a.namespace.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
     data = packet.ipv4("192.168.3.11", FAR, payload=bytes(2900))
-    before = a.counters("tun0")["worker"]
+    before, begun = a.counters("tun0")["worker"], time.monotonic()
     for _ in range(1000):
         source.sendto(data, (FAR, 0))
-    until(lambda: drops(a)["too_big"] >= before["drops"]["too_big"] + 1000, 5, lambda: f"1000 too big: {drops(a)}")
+    # some may find the device's queue full
+    until(lambda: drops(a)["too_big"] >= before["drops"]["too_big"] + 800, 5, lambda: f"1000 too big: {drops(a)}")
     answers = a.counters("tun0")["worker"]["device_out"]["packets"] - before["device_out"]["packets"]
-    assert 50 <= answers <= 400, f"{answers} answers to 1000 packets"
+    most = 120 + 100 * (time.monotonic() - begun)
+    assert 50 <= answers <= most, f"{answers} answers to 1000 packets, and not {most}"
     source.close()
 
 
