@@ -22,7 +22,7 @@ def squeezed(source):
         raise SystemExit(f"{source}: a template that goes over lines would lose its indentation")
     if source.suffix == ".css":
         text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
-        return re.sub(r"\s*([{};])\s*", r"\1", re.sub(r": ", ":", text)).strip().encode()
+        return re.sub(r"\s*([{};])\s*", r"\1", re.sub(r"([:,]) ", r"\1", text)).strip().encode()
     lines = (line.strip() for line in text.splitlines())
     return "\n".join(line for line in lines if line and not re.match(r"//|/\*\*|\*", line)).encode() + b"\n"
 

@@ -8,7 +8,7 @@
 import {s, setAttribute, setClass, setText} from "./dom.js";
 import {byteRate, count, packetRate, rate, whole} from "./format.js";
 
-const WIDE = 820, BOX = 110, BOX_HEIGHT = 92, TALL_BOX = 148, TALL_HEIGHT = 66, TALL_GAP = 62, LINE = 15;
+const WIDE = 820, BOX = 108, BOX_HEIGHT = 92, TALL_BOX = 148, TALL_HEIGHT = 66, TALL_GAP = 62, LINE = 15;
 
 /** Where a packet that went nowhere was last seen, and what its reason means. */
 const REASONS = {
@@ -188,7 +188,7 @@ export function pathPicture(container) {
         }
         for (const arrow of parts.flows) {
             const now = flow(live, arrow.name);
-            setText(arrow.packets, now ? packetRate(now.packets) : "–");
+            setText(arrow.packets, now ? packetRate(now.packets).replace(/ (?=[kMGTP] )/, "") : "–");
             setText(arrow.bytes, now ? byteRate(now.bytes) : "–");
             setClass(arrow.group, "on", Boolean(now) && now.packets > 0);
         }

@@ -175,7 +175,7 @@ def test_page_and_its_files(host):
         size += len(answer.body)
         if path.endswith(".js") and "chart" not in path:
             script = answer.body.decode()
-            wanted |= {f"/assets/{m[1]}" for m in re.finditer(r'from "\./([^"]+)"', script)}
+            wanted |= {f"/assets/{m[1]}" for m in re.finditer(r'(?:from |import\()"\./([^"]+)"', script)}
             wanted |= {m[1] for m in re.finditer(r'"(/assets/[^"]+)"', script)}
             assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|localStorage\.\w+\([^)]*token", script)
     assert {f"/assets/{f.name}" for f in (TREE / "web").iterdir() if f.suffix in (".css", ".js", ".svg")} <= seen
