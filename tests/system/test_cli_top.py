@@ -50,9 +50,9 @@ class Terminal:
             seconds = 0.0
 
     def frames(self):
-        """What was drawn, frame by frame, with its colours but without what moves and clears."""
+        """What was drawn, whole frame by whole frame, with its colours but without what moves and clears."""
         self.read(0.02)
-        frames = [frame.split(b"\033[J")[0] for frame in self.text.split(b"\033[H")[1:]]
+        frames = [frame.split(b"\033[J")[0] for frame in self.text.split(b"\033[H")[1:] if b"\033[J" in frame]
         return [re.sub(r"\033\[K\r*\n", "\n", frame.decode()) for frame in frames]
 
     def shows(self, pattern, timeout=15):
