@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What is none of these has to be a number or an address. */
+/* What is none of these has to be a number or an address. `protochain` makes a loop, which no worker would run. */
 static const char *const words[] = {
     "ah",
     "and",
@@ -48,7 +48,6 @@ static const char *const words[] = {
     "port",
     "portrange",
     "proto",
-    "protochain",
     "rarp",
     "sctp",
     "src",
@@ -78,16 +77,28 @@ static bool word_has_only(const char *word, const char *characters)
     return !word[strspn(word, characters)];
 }
 
-/* 5, 10.0.0, 0x1f, 80-90, and 2:2 as in tcp[2:2]. */
+/* 5, 10.0.0, 0x1f, and 2:2 as in tcp[2:2]. With a dot too many it would be a name. */
 static bool word_is_number(const char *word)
 {
+    size_t groups = 0, digits;
     if (!strncmp(word, "0x", 2))
         return word[2] && word_has_only(word + 2, "0123456789abcdefABCDEF");
-    size_t digits = strspn(word, "0123456789.");
-    if (!digits || !isdigit((unsigned char)*word))
-        return false;
-    return !word[digits] ||
-           (strchr("-:", word[digits]) && word[digits + 1] && word_has_only(word + digits + 1, "0123456789"));
+    for (;; word++) {
+        digits = strspn(word, "0123456789");
+        if (!digits || ++groups > 4)
+            return false;
+        word += digits;
+        if (*word != '.')
+            break;
+    }
+    return !*word || (*word == ':' && groups == 1 && word[1] && word_has_only(word + 1, "0123456789"));
+}
+
+/* 80-90; anywhere else but behind `portrange` that is a name, too. */
+static bool word_is_range(const char *word)
+{
+    size_t digits = strspn(word, "0123456789");
+    return digits && word[digits] == '-' && word[digits + 1] && word_has_only(word + digits + 1, "0123456789");
 }
 
 static bool word_is_address(const char *word)
@@ -102,8 +113,9 @@ static bool word_is_address(const char *word)
                                                      !word[end]);
 }
 
-static bool word_is_known(const char *text, size_t length)
+static bool word_is_known(const char *text, size_t length, bool *is_range_next)
 {
+    bool is_range = *is_range_next;
     char word[48];
     if (length >= sizeof word)
         return false;
@@ -111,20 +123,24 @@ static bool word_is_known(const char *text, size_t length)
     word[length] = '\0';
     const char *bare = *word == '\\' ? word + 1 : word; /* a protocol's name that is a keyword, too */
     for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-        if (!strcmp(words[i], bare))
+        if (!strcmp(words[i], bare)) {
+            *is_range_next = !strcmp(word, "portrange");
             return true;
-    return word_is_number(word) || word_is_address(word);
+        }
+    *is_range_next = false;
+    return (is_range && word_is_range(word)) || word_is_number(word) || word_is_address(word);
 }
 
 static int expression_check(const char *expression, struct err *ret_err)
 {
     if (strlen(expression) > CAPTURE_FILTER_MAX)
         return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "filter has %d bytes at most", CAPTURE_FILTER_MAX);
+    bool is_range_next = false;
     for (const char *at = expression; *at;) {
         size_t length = 0;
         while (at[length] && is_of_word(at[length]) && (length || *at != '-'))
             length++;
-        if (length && !word_is_known(at, length))
+        if (length && !word_is_known(at, length, &is_range_next))
             return err_set(
                 ret_err, -EINVAL, ERR_INVALID_QUERY, "",
                 "filter: \"%.*s\" is no word of pcap-filter(7) that is known here; hosts, networks and ports "
@@ -133,6 +149,7 @@ static int expression_check(const char *expression, struct err *ret_err)
         if (!length && (!isprint((unsigned char)*at) || !strchr(" ()[]!&|<>=+-*/%^", *at)))
             return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "",
                            "filter: there is a character in it that has no meaning");
+        is_range_next = is_range_next && (length || *at == ' ');
         at += length ? length : 1;
     }
     return 0;

@@ -206,7 +206,7 @@ def test_what_is_asked_wrongly(hosts):
     a, _ = hosts
     path = "/v1/devices/tun0/capture"
     for query in ("snaplen=0", "snaplen=65536", "count=0", "count=x", "seconds=0", "seconds=86401", "filter=tcp%20and",
-                  "filter=host%20example.com", "filter=port%20http", "filter=host%20ab:cd", "filter=host%201.de", "filter=%22",
+                  "filter=host%20example.com", "filter=port%20http", "filter=host%20ab:cd", "filter=host%201.de", "filter=host%2010.0.0.", "filter=protochain%206", "filter=%22",
                   "filter=" + "x" * 2000, "filter=vlan", "colour=red"):
         a.api("GET", f"{path}?{query}").problem(400, "invalid_query")
     a.api("GET", "/v1/devices/tun9/capture").problem(404, "not_found")

@@ -177,6 +177,12 @@ static void test_names_are_refused(void **state)
         "host 0xzz",
         "gateway 10.0.0.1",
         "dst host f",
+        "host 10.0.0.",
+        "host 20-1023",
+        "host 1.2.3.4.5",
+        "port 1-2",
+        "host 1..2",
+        "portrange (1-2)",
     };
     struct capture_instruction program[CAPTURE_PROGRAM_MAX];
     uint32_t length;
