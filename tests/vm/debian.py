@@ -28,7 +28,7 @@ FILES = {
     "etc/hosts": f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {HOST}\n",
     "etc/resolv.conf": "",
     "etc/fstab": "/dev/vda / ext4 defaults 0 0\n/dev/vdb /src ext4 defaults 0 0\n",
-    "etc/systemd/journald.conf.d/vm.conf": "[Journal]\nStorage=volatile\nForwardToConsole=no\n",
+    "etc/systemd/journald.conf.d/vm.conf": "[Journal]\nStorage=volatile\nForwardToConsole=yes\nMaxLevelConsole=warning\n",
     "etc/systemd/system/tests.service": """[Unit]
 Description=The tests
 After=multi-user.target systemd-udev-settle.service
@@ -176,6 +176,25 @@ def make(root, packages, say):
 
 
 @contextlib.contextmanager
+def work_directory():
+    """A directory in the cache for one run. Those of runs that were killed are removed: nobody holds their lock."""
+    with open(cache() / "lock-of-runs", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for other in cache().glob("run-*"):
+            with contextlib.suppress(OSError), open(other / "lock") as held:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(other)
+        work = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=cache()))
+        held = open(work / "lock", "w")
+        fcntl.flock(held, fcntl.LOCK_EX)
+    with held:
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def debian(say):
     """The directory of the Debian, made where it is missing; nobody removes it meanwhile."""
     recipe = pathlib.Path(__file__).read_bytes() + " ".join(readme_packages()).encode()
@@ -191,7 +210,7 @@ def debian(say):
 
 
 def make_whole(root, say):
-    for stale in [*cache().glob("debian-*"), *cache().glob("half-made-*"), *cache().glob("run-*")]:
+    for stale in [*cache().glob("debian-*"), *cache().glob("half-made-*")]:
         shutil.rmtree(stale)
     if shutil.disk_usage(cache()).free < 5 << 30:
         raise Impossible(f"less than 5 GB are free in {cache()}")

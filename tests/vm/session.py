@@ -77,7 +77,7 @@ def stages(options, root, project):
     for chosen in SHORT if options.short else FULL:
         given = [os.path.normpath(f"{GUEST}/{name}") if name.endswith(".py") else name for name in chosen]
         given += ["-k", options.k] if options.k else []
-        said = debian.inside(root, project, "sh", "-c", 'cd /src/tree/tests && "$@"; [ $? = 0 ] || [ $? = 5 ]', "sh", *PYTEST, *given,
+        said = debian.inside(root, project, "sh", "-c", 'cd /src/tree/tests && { "$@" || [ $? = 5 ]; }', "sh", *PYTEST, *given,
                              "--collect-only", "-q", timeout=120)
         tests = [line for line in said.splitlines() if "::" in line]
         if tests:
@@ -85,8 +85,7 @@ def stages(options, root, project):
     return found
 
 
-def run(options, work):
-    outcomes = Outcomes()
+def run(options, work, outcomes):
     project, root_disk, project_disk, console = (work / name for name in ("project", "root.img", "project.img", "console.log"))
     with debian.debian(say) as root:
         (project / "build").mkdir(parents=True)
@@ -94,7 +93,7 @@ def run(options, work):
         plan = stages(options, root, project)
         if options.list:
             print("\n".join(name for _, tests in plan for name in tests), flush=True)
-            return outcomes
+            return
         (project / "stages.json").write_text(json.dumps([[*PYTEST, *given] for given, _ in plan]))
         started = time.monotonic()
         debian.build(root, project)
@@ -108,7 +107,7 @@ def run(options, work):
     machine = Machine(kernel, [root_disk, project_disk], console)
     if options.shell:
         machine.shell()
-        return outcomes
+        return
     for stage, (_, tests) in enumerate(plan):
         begun = time.monotonic()
         for message in machine.run(stage, LIMIT_S["short" if options.short else "full"]):
@@ -127,8 +126,7 @@ def run(options, work):
             file.write(console.read_bytes() if console.exists() else b"")
         say(f"boot {stage + 1} took {time.monotonic() - begun:.0f} s")
         if broken:
-            break
-    return outcomes
+            return
 
 
 def keep(work, everything):
@@ -151,28 +149,24 @@ def show_console(work):
 def main():
     options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    work = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=debian.cache()))
-    outcomes, broken = Outcomes(), None
-    try:
-        outcomes = run(options, work)
-    except debian.Impossible as reason:
-        print(f"tests/vm/run: cannot work here: {reason}", file=sys.stderr, flush=True)
-        return 77
-    except (SystemExit, subprocess.TimeoutExpired, OSError) as error:
-        broken = str(error)
-        print(broken, flush=True)
-    finally:
-        failed = bool(broken) or outcomes.count("failed") > 0
+    outcomes = Outcomes()
+    with debian.work_directory() as work:
+        try:
+            run(options, work, outcomes)
+        except debian.Impossible as reason:
+            print(f"tests/vm/run: cannot work here: {reason}", file=sys.stderr, flush=True)
+            return 77
+        except (SystemExit, subprocess.TimeoutExpired, OSError) as error:
+            outcomes.fail("the making of it", str(error))
+        failed = outcomes.count("failed")
         if failed:
             show_console(work)
         if failed or options.keep:
             keep(work, options.keep)
-        shutil.rmtree(work, ignore_errors=True)
     if options.list or options.shell:
         return 1 if failed else 0
-    failures = outcomes.count("failed") or int(bool(broken))
-    print(f"{outcomes.count('passed')} passed, {failures} failed, {outcomes.count('skipped')} skipped", flush=True)
-    return 0 if outcomes.count("passed") and not failures else 1
+    print(f"{outcomes.count('passed')} passed, {failed} failed, {outcomes.count('skipped')} skipped", flush=True)
+    return 0 if outcomes.count("passed") and not failed else 1
 
 
 if __name__ == "__main__":

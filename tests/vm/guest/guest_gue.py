@@ -13,10 +13,10 @@ import socket
 import pytest
 from lib.capture import Capture
 from lib.command import run
+from lib.counted import lost
 from lib.topology import OVERLAY, udp
 from lib.transfer import transfer
 from lib.waiting import until
-from system.test_super_packets import lost
 
 OUTER = {"v4": ("10.0.0.1", "10.0.0.2"), "v6": ("fd00:a::1", "fd00:a::2")}
 INNER = {"v4": ("192.168.3.11", "192.168.3.1"), "v6": ("fd00:3::11", "fd00:3::1")}

@@ -10,10 +10,10 @@ import re
 import socket
 
 import pytest
+from lib.counted import lost
 from lib.topology import OVERLAY, udp
 from lib.transfer import transfer
 from lib.waiting import until
-from system.test_super_packets import lost
 
 PATHS = {
     "loss": "loss 2%",
