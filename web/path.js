@@ -8,7 +8,7 @@
 import {s, setAttribute, setClass, setText} from "./dom.js";
 import {byteRate, count, packetRate, rate, whole} from "./format.js";
 
-const WIDE = 820, BOX = 108, BOX_HEIGHT = 92, TALL_BOX = 148, TALL_HEIGHT = 66, TALL_GAP = 62, LINE = 15;
+const WIDE = 820, BOX = 108, BOX_HEIGHT = 92, TALL_BOX = 136, TALL_HEIGHT = 66, TALL_GAP = 62, LINE = 15;
 
 /** Where a packet that went nowhere was last seen, and what its reason means. */
 const REASONS = {
@@ -126,7 +126,7 @@ function drawWide(width, stages, losses) {
 }
 
 function drawTall(width, stages, losses) {
-    const parts = {flows: [], losses: [], nodes: []}, middle = width / 2, x = middle - TALL_BOX / 2;
+    const parts = {flows: [], losses: [], nodes: []}, middle = width / 2 - 18, x = middle - TALL_BOX / 2;
     let y = 22;
     stages.forEach((stage, i) => {
         const lost = losses.get(stage.id) || [], height = Math.max(TALL_HEIGHT, lost.length * 27 + 6);
