@@ -94,7 +94,7 @@ static int take_token(struct request *request, const struct token *token, struct
     snprintf(identity->name, sizeof identity->name, "%s:%s", token->kind == TOKEN_BEARER ? "token" : "certificate",
              token->name);
     /* a stream outlasts its request: it ends with the token that it began with */
-    if (request->row && request->row->handle == watch_get)
+    if (request->row && (request->row->handle == watch_get || request->row->handle == capture_get))
         server_client_hold(request->client, token);
     return 0;
 }

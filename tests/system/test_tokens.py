@@ -154,6 +154,15 @@ def test_streams_end_with_their_token(host):
     ended(streams[second], 3)
 
 
+def test_captures_end_with_their_token(host):
+    host.device("tun0", kind="tun", worker={"type": "monitor"})
+    secret = door.make_token(host, "probe", "operator")
+    capture = api.Stream(door.plain(host), "/v1/devices/tun0/capture", {"Authorization": f"Bearer {secret}"})
+    assert capture.status == 200
+    host.api("DELETE", f"{TOKENS}/probe").expect(204)
+    ended(capture, 3)
+
+
 # ---- selectors ------------------------------------------------------------------------------------------------------
 
 def test_selector(host):
