@@ -8,10 +8,10 @@
 #include "pcapng.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 
 #define READ_SIZE    ((size_t)64 << 10)
 #define GATHER_BYTES ((size_t)256 << 10) /* of blocks made at a time */
@@ -20,7 +20,7 @@ struct capture {
     struct http_server *server;
     struct MHD_Connection *connection;
     int client_fd; /* borrowed */
-    int hold;      /* as long as it is open, netd lets the worker capture */
+    int hold;      /* as long as it is open, netd lets the worker capture; -1: no more */
     struct capture_reader reader;
     uint64_t left;     /* packets; UINT64_MAX: any number */
     int64_t until_ns;  /* CLOCK_MONOTONIC */
@@ -44,12 +44,11 @@ static void capture_free(struct capture *capture)
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
-/* Whether the other end of a socket has gone. Nothing that it says is read. */
+/* Whether the other end of a socket has gone, whatever it said before: TLS has a last word. Nothing of it is read. */
 static bool is_at_end(int fd)
 {
-    char byte;
-    ssize_t length = recv(fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT);
-    return length == 0 || (length < 0 && errno != EAGAIN && errno != EINTR);
+    struct pollfd socket = {.fd = fd, .events = POLLRDHUP};
+    return fd < 0 || poll(&socket, 1, 0) > 0;
 }
 
 static bool capture_is_due(const struct capture *capture, int64_t now_ns)
@@ -57,13 +56,29 @@ static bool capture_is_due(const struct capture *capture, int64_t now_ns)
     return !capture->left || now_ns >= capture->until_ns || is_at_end(capture->hold) || is_at_end(capture->client_fd);
 }
 
+static void capture_let_go(struct capture *capture)
+{
+    fd_done(&capture->hold);
+    capture->hold = -1;
+}
+
+/* Its time is over: the worker stops, and what waits is read still. That has an end even where the worker goes on. */
+static void capture_expire(struct capture *capture)
+{
+    const uint64_t most = CAPTURE_RINGS * CAPTURE_RING_SIZE / sizeof(struct capture_record);
+    if (capture->hold < 0)
+        return;
+    capture_let_go(capture);
+    if (capture->left > most)
+        capture->left = most;
+}
+
 static void capture_finish(struct capture *capture)
 {
     uint64_t taken, lost;
     capture_reader_count(&capture->reader, &taken, &lost);
     capture->is_over = true;
-    fd_done(&capture->hold); /* at once, and not when the client has read it all */
-    capture->hold = -1;
+    capture_let_go(capture); /* at once, and not when the client has read it all */
     if (lost > taken)
         taken = lost;
     pcapng_end(&capture->blocks, clock_realtime_ns(), taken, lost);
@@ -75,7 +90,10 @@ static void capture_gather(struct capture *capture)
     static _Thread_local uint8_t bytes[CAPTURE_SNAPLEN_MAX];
     struct capture_record record;
     int found = 0;
+    int64_t now_ns = clock_monotonic_ns();
     capture->blocks.length = capture->offset = 0;
+    if (now_ns >= capture->until_ns)
+        capture_expire(capture);
     while (capture->left && capture->blocks.length < GATHER_BYTES) {
         found = capture_reader_next(&capture->reader, &record, bytes);
         if (found <= 0)
@@ -83,7 +101,7 @@ static void capture_gather(struct capture *capture)
         pcapng_packet(&capture->blocks, &record, bytes);
         capture->left -= capture->left != UINT64_MAX;
     }
-    if (found < 0 || (!capture->blocks.length && capture_is_due(capture, clock_monotonic_ns())) || !capture->left)
+    if (found < 0 || (!capture->blocks.length && capture_is_due(capture, now_ns)) || !capture->left)
         capture_finish(capture);
 }
 

@@ -202,6 +202,23 @@ def test_slow_reader_holds_up_nobody(hosts):
     assert statistics[0][5] > 0 and statistics[0][4] == count + statistics[0][5]
 
 
+def test_its_time_ends_whatever_goes_on(hosts):
+    """More comes all the time than is read."""
+    a, _ = hosts
+    flood = a.namespace.popen("ping", "-q", "-f", "-s", "1400", "192.168.3.1", stdout=subprocess.DEVNULL)
+    connection = a.connection()
+    try:
+        connection.request("GET", "/v1/devices/tun0/capture?seconds=1")
+        answer, begun = connection.getresponse(), time.monotonic()
+        while answer.read(40000) and time.monotonic() - begun < 20:
+            time.sleep(0.04)
+    finally:
+        flood.terminate()
+        flood.wait(10)
+        connection.close()
+    assert time.monotonic() - begun < 15
+
+
 def test_what_is_asked_wrongly(hosts):
     a, _ = hosts
     path = "/v1/devices/tun0/capture"

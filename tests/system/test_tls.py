@@ -101,6 +101,22 @@ def test_stream(host):
     stream.close()
 
 
+def test_capture_ends_with_its_client(host):
+    """Which says good-bye first: that is nothing that was asked."""
+    host.device("tun1", kind="tun", worker={"type": "monitor"})
+    path = "/v1/devices/tun1/capture"
+    capture = api.Stream(door.tls(host, door_authority(host), host.client), path)
+    assert capture.status == 200
+    sock = capture.connection.sock or capture.answer.fp.raw._sock
+    sock.settimeout(0.2)
+    with contextlib.suppress(OSError):
+        sock.unwrap()
+    capture.close()
+    sock.close()
+    until(lambda: host.api("GET", f"{path}?seconds=1").status == 200, 10, "another capture")
+    host.api("DELETE", "/v1/devices/tun1").expect(204)
+
+
 def test_smuggling_is_refused_here_as_well(host):
     context = ssl.create_default_context(cafile=host.authority_file)
     context.load_cert_chain(host.client.file, host.client.key)
