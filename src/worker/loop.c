@@ -105,12 +105,16 @@ static void loop_set_capture(struct loop *loop, struct capture *capture)
 
 static void loop_capture(struct loop *loop, const struct control_message *message)
 {
-    struct capture *capture = NULL;
+    struct capture *capture;
     struct err err = {0};
 
-    if (message->fd_count > 0 && capture_open(message->fds[0], &capture, &err) < 0)
+    loop_set_capture(loop, NULL); /* first: it may be the same area, and lanes would go on writing where this begins */
+    if (message->fd_count == 0)
+        return;
+    if (capture_open(message->fds[0], &capture, &err) < 0)
         log_warning("a capture is refused: %s", err.message);
-    loop_set_capture(loop, capture);
+    else
+        loop_set_capture(loop, capture);
 }
 
 static void loop_attach(struct loop *loop)

@@ -416,6 +416,47 @@ static void refused_configuration_leaves_all_lanes(void **state)
     threads_become("tw-tun0-", LANES - 1);
 }
 
+/* ---- captures ---------------------------------------------------------------------------------------------------- */
+
+/* netd tells of a capture again when it has configured a worker. The lanes write all the while, and nothing of what they
+ * wrote may be written over: each packet that was taken is there. */
+static void a_capture_that_is_told_of_again_goes_on(void **state)
+{
+    static const struct capture_area head = {
+        .magic = CAPTURE_MAGIC, .version = CAPTURE_VERSION, .ring_count = CAPTURE_RINGS, .snaplen = PING_SIZE};
+    struct worker *w = *state;
+    int fd = memfd_create("capture", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    struct stream streams[LANES];
+    struct capture_area *area;
+
+    assert_int_equal(ftruncate(fd, CAPTURE_AREA_SIZE), 0);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+    area = mmap(NULL, CAPTURE_AREA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_ptr_not_equal(area, MAP_FAILED);
+    memcpy(area, &head, sizeof(head));
+    configure(w, LANES, 0, ECHO, "ready\n");
+    for (size_t i = 0; i < LANES; i++) {
+        streams[i] = (struct stream){.worker = w, .lane = i, .count = STREAM_LENGTH};
+        assert_int_equal(pthread_create(&streams[i].thread, NULL, stream_main, &streams[i]), 0);
+    }
+    for (int i = 0; i < 200; i++) {
+        assert_int_equal(control_send(w->control, "capture", "", 0, &fd, 1), 0);
+        poll(NULL, 0, 1);
+    }
+    for (size_t i = 0; i < LANES; i++)
+        assert_int_equal(pthread_join(streams[i].thread, NULL), 0);
+    configure(w, LANES, 0, ECHO, "ready\n"); /* all turns are over */
+    for (size_t i = 0; i < LANES; i++) {
+        const struct capture_ring *ring = &area->rings[i];
+
+        assert_true(counter(&ring->taken) > 0);
+        assert_int_equal(counter(&ring->lost), 0);
+        assert_int_equal(counter(&ring->written), counter(&ring->taken) * (sizeof(struct capture_record) + PING_SIZE));
+    }
+    munmap(area, CAPTURE_AREA_SIZE);
+    close(fd);
+}
+
 /* ---- turns ------------------------------------------------------------------------------------------------------- */
 
 static void a_turn_is_bounded(void **state)
@@ -451,6 +492,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(monitors_share_one_log, worker_start, worker_end),
         cmocka_unit_test_setup_teardown(configuring_again_loses_and_reorders_nothing, worker_start, worker_end),
         cmocka_unit_test_setup_teardown(refused_configuration_leaves_all_lanes, worker_start, worker_end),
+        cmocka_unit_test_setup_teardown(a_capture_that_is_told_of_again_goes_on, worker_start, worker_end),
         cmocka_unit_test_setup_teardown(a_turn_is_bounded, worker_start, worker_end),
     };
     sigset_t signals;
