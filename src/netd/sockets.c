@@ -123,6 +123,8 @@ static int socket_open(const struct socket_spec *spec, const struct endpoint *lo
     if (bind(fd, (struct sockaddr *)&address, size) < 0) {
         int error = -errno;
         err_set_kernel(ret_err, error, "bind", "cannot bind %s", endpoint_print(local, text));
+        if (ret_err)
+            text_copy(ret_err->pointer, sizeof ret_err->pointer, "/worker/local");
         if (error == -EADDRINUSE && ret_err)
             ret_err->code = ERR_ADDRESS_IN_USE;
         return error;

@@ -19,8 +19,8 @@ struct socket_set {
 
 /* As many descriptors as the specs ask for, in their order: another one of the same open socket where one of `held` (may
  * be NULL) has that address, else a new one. The mark and the interface are set on those that were kept, too, at once.
- * -EADDRINUSE is ERR_ADDRESS_IN_USE; an interface that is not there is told with its pointer. On failure none is left,
- * and all that were kept are as they were. */
+ * -EADDRINUSE is ERR_ADDRESS_IN_USE; an address or an interface that cannot be had is told with its pointer. On failure
+ * none is left, and all that were kept are as they were. */
 int sockets_open(const struct socket_spec *specs, size_t spec_count, const struct socket_set *held,
                  struct socket_set *ret_sockets, struct err *ret_err);
 /* For a set that does not come into force: those that were kept go the way they went. */

@@ -384,7 +384,8 @@ def test_local_address_that_is_bound_already(refuse, host):
 
 
 def test_local_address_that_is_not_this_host_s(refuse):
-    problem = refuse("PUT", NEW, 422, "kernel_refused", body={"kind": "tun", "worker": {**UDP, "local": "10.99.0.1:5001"}})
+    problem = refuse("PUT", NEW, 422, "kernel_refused", body={"kind": "tun", "worker": {**UDP, "local": "10.99.0.1:5001"}},
+                     pointer="/worker/local")
     assert problem["operation"] == "bind" and problem["errno"] == "EADDRNOTAVAIL", problem
 
 

@@ -135,6 +135,7 @@ static void a_port_that_is_taken(void **state)
     assert_int_equal(sockets_open(&before, 1, NULL, &held, NULL), 0);
     assert_int_equal(sockets_open(&after, 1, &held, &next, &err), -EADDRINUSE);
     assert_int_equal(err.code, ERR_ADDRESS_IN_USE);
+    assert_string_equal(err.pointer, "/worker/local");
     assert_non_null(strstr(err.message, "127.0.0.1:5002"));
     assert_int_equal(next.count, 99);
     expect_way(held.fds[0], "127.0.0.1:5000", 7, "");
