@@ -158,8 +158,8 @@ int arguments_read(struct arguments *ret_arguments, int count, char **items, str
     if (error || !command || arguments_have(arguments, "help") || arguments_have(arguments, "version"))
         return error;
     if (arguments->count < command->least)
-        return refuse(ret_err, command->name,
-                      arguments->count ? "this takes more arguments" : "this takes an argument");
+        return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "%s: this takes %s", command->name,
+                       command->arguments);
     if (arguments->count > command->most)
         return refuse(ret_err, arguments->items[command->most], "this argument is one too many");
     return 0;

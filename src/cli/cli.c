@@ -131,6 +131,8 @@ enum cli_exit cli_problem(const struct caller_reply *reply, const char *about)
     }
     if (!said)
         cli_complain("%s%s%s%s", about, between, json_text(problem, "detail"), kernel.failed ? "" : kernel.data);
+    if (reply->status == 401)
+        cli_complain("a token comes from --token-file FILE, or from TUNWRIGHT_TOKEN");
     buf_done(&kernel);
     cJSON_Delete(problem);
     return exit_of_status(reply->status);

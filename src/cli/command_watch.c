@@ -71,6 +71,7 @@ static int on_message(void *context, const struct sse_message *message)
     const struct buf raw = {.data = (char *)message->data, .length = message->length};
     struct buf text = {0};
     cJSON *json = NULL;
+    bool shown = true; /* the first counters have no rates yet, and are no line */
 
     if (watching->cli->format == CLI_JSON) {
         watching->exit = cli_json(watching->cli, &raw);
@@ -84,11 +85,12 @@ static int on_message(void *context, const struct sse_message *message)
                        json_number(json, "oldest") - 1);
         else
             add_event(&text, json, watching->cli->colour);
+        shown = text.length > 0;
         watching->exit = cli_write(&text);
     }
     cJSON_Delete(json);
     buf_done(&text);
-    return watching->exit || (watching->left && --watching->left == 0) ? END : 0;
+    return watching->exit || (shown && watching->left && --watching->left == 0) ? END : 0;
 }
 
 static int watch_path(const struct arguments *arguments, struct buf *path, struct err *ret_err)

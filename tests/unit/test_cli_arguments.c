@@ -40,12 +40,15 @@ static void takes(const char *line, const char *command, size_t count)
     assert_int_equal(arguments.count, count);
 }
 
-static void refuses(const char *line)
+/* Returns what it says, until the next call. */
+static const char *refuses(const char *line)
 {
-    struct err e = {0};
+    static struct err e;
 
+    e = (struct err){0};
     if (reads(line, &e) != -EINVAL || !e.message[0])
         fail_msg("%s should be refused", line);
+    return e.message;
 }
 
 static void test_lines(void **state)
@@ -82,7 +85,8 @@ static void test_lines(void **state)
     refuses("lists");
     refuses("token");
     refuses("token show");
-    refuses("show");
+    assert_string_equal(refuses("show"), "show: this takes NAME");
+    assert_string_equal(refuses("set tun0"), "set: this takes NAME FIELD=VALUE...");
     refuses("show a b");
     refuses("list --colour");
     refuses("list -x");
