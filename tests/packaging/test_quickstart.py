@@ -71,6 +71,9 @@ def test_stays_until_ctrl_c(root):
         api = re.search(r"curl -sS (--unix-socket \S+/host/api.sock \S+/v1/devices)\b", terminal.said)[1]
         devices = subprocess.run(["curl", "-sS", "--fail", *api.split()], capture_output=True, text=True, timeout=10)
         assert '"name":"tun0"' in devices.stdout.replace(" ", ""), devices
+        top = re.search(r"\$ (\S+/tunwright --socket \S+ top)$", terminal.said.replace("\r", ""), re.M)[1]
+        table = subprocess.run([*top.split(), "--once"], capture_output=True, text=True, timeout=10).stdout
+        assert re.search(r"^tun0 +tun +ready +udp ", table, re.M), table
         # a daemon that is killed is started again, as the text says
         netd = int(re.search(r"kill -9 (\d+) +# tunwright-netd", terminal.said)[1])
         os.kill(netd, signal.SIGKILL)
