@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -59,18 +60,21 @@ static void socket_buffers_set(int fd)
 static int socket_way_read(int fd, struct socket_way *ret_way)
 {
     struct socket_way way = {.changed = false};
-    socklen_t size = sizeof way.mark, name_size = sizeof way.interface;
-    if (getsockopt(fd, SOL_SOCKET, SO_MARK, &way.mark, &size) < 0)
-        return -errno;
-    /* ENODEV: it was bound to one that has gone since */
-    if (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, way.interface, &name_size) < 0 && errno != ENODEV)
+    socklen_t size = sizeof way.mark, index_size = sizeof way.ifindex;
+    if (getsockopt(fd, SOL_SOCKET, SO_MARK, &way.mark, &size) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &way.ifindex, &index_size) < 0)
         return -errno;
     *ret_way = way;
     return 0;
 }
 
-/* Only what differs: to bind a socket that is bound already takes CAP_NET_RAW. One whose interface has gone, and was made
- * anew under its name, is bound to none by then, as socket_way_read sees it. */
+/* A socket stays bound to an interface that has gone, even where another has its name by now. */
+static bool socket_way_is_by(const struct socket_way *way, const char *interface)
+{
+    return interface[0] ? way->ifindex && (int)if_nametoindex(interface) == way->ifindex : !way->ifindex;
+}
+
+/* Only what differs: to bind a socket that is bound already takes CAP_NET_RAW. */
 static int socket_way_set(int fd, const struct socket_way *now, uint32_t mark, const char *interface,
                           struct err *ret_err)
 {
@@ -81,7 +85,7 @@ static int socket_way_set(int fd, const struct socket_way *now, uint32_t mark, c
             text_copy(ret_err->pointer, sizeof ret_err->pointer, "/worker/mark");
         return result;
     }
-    if (strcmp(now->interface, interface) != 0 &&
+    if (!socket_way_is_by(now, interface) &&
         setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, interface, (socklen_t)strlen(interface)) < 0) {
         if (errno == ENODEV)
             result = err_set_kernel(ret_err, -ENODEV, "SO_BINDTODEVICE", "there is no interface %s", interface);
@@ -96,9 +100,8 @@ static int socket_way_set(int fd, const struct socket_way *now, uint32_t mark, c
 
 static void socket_way_reset(int fd, const struct socket_way *before)
 {
-    struct socket_way now;
-    if (socket_way_read(fd, &now) == 0)
-        socket_way_set(fd, &now, before->mark, before->interface, NULL);
+    setsockopt(fd, SOL_SOCKET, SO_MARK, &before->mark, sizeof before->mark);
+    setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &before->ifindex, sizeof before->ifindex);
 }
 
 /* ---- sockets ----------------------------------------------------------------------------------------------------- */
@@ -144,7 +147,7 @@ static int socket_keep(int held, const struct socket_spec *spec, int *ret_fd, st
     int copy CLEANUP(fd_done) = fcntl(held, F_DUPFD_CLOEXEC, 0);
     if (copy < 0)
         return err_set_kernel(ret_err, -errno, "fcntl", "cannot keep a socket");
-    before.changed = before.mark != spec->mark || strcmp(before.interface, spec->interface) != 0;
+    before.changed = before.mark != spec->mark || !socket_way_is_by(&before, spec->interface);
     result = socket_way_set(copy, &before, spec->mark, spec->interface, ret_err);
     if (result < 0) {
         socket_way_reset(copy, &before);

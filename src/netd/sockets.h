@@ -9,7 +9,7 @@
 struct socket_way {
     bool changed;
     uint32_t mark;
-    char interface[DEVICE_NAME_SIZE];
+    int ifindex; /* 0: any */
 };
 struct socket_set {
     uint32_t count;

@@ -9,6 +9,8 @@
 #include "netd/sockets.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -123,6 +125,52 @@ static void an_interface_that_is_not_there(void **state)
     sockets_close(&held);
 }
 
+static int interface_make(const char *name)
+{
+    struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI};
+    int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+    assert_int_equal(text_copy(request.ifr_name, sizeof request.ifr_name, name), 0);
+    assert_int_equal(ioctl(fd, TUNSETIFF, &request), 0);
+    return fd;
+}
+
+static int bound_to(int fd)
+{
+    int ifindex = -1;
+    socklen_t size = sizeof ifindex;
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &ifindex, &size), 0);
+    return ifindex;
+}
+
+/* The kernel leaves a socket bound to it, by which nothing goes out any more. */
+static void an_interface_that_has_gone(void **state)
+{
+    struct socket_spec by = spec_of("127.0.0.1:5000", 1, 0, "gone0"), plain = spec_of("127.0.0.1:5000", 1, 0, "");
+    struct socket_set held, next;
+    int interface = interface_make("gone0");
+    (void)state;
+    assert_int_equal(sockets_open(&by, 1, NULL, &held, NULL), 0);
+    int first = bound_to(held.fds[0]);
+    assert_int_equal(first, if_nametoindex("gone0"));
+    close(interface);
+    assert_int_equal(sockets_open(&by, 1, &held, &next, NULL), -ENODEV);
+    assert_int_equal(bound_to(held.fds[0]), first);
+
+    assert_int_equal(sockets_open(&plain, 1, &held, &next, NULL), 0);
+    assert_int_equal(bound_to(next.fds[0]), 0);
+    sockets_undo(&next); /* to none, and so not by another */
+    sockets_close(&next);
+    assert_int_equal(bound_to(held.fds[0]), first);
+
+    interface = interface_make("gone0");
+    assert_int_not_equal(if_nametoindex("gone0"), first);
+    assert_int_equal(sockets_open(&by, 1, &held, &next, NULL), 0);
+    assert_int_equal(bound_to(next.fds[0]), if_nametoindex("gone0"));
+    sockets_close(&next);
+    sockets_close(&held);
+    close(interface);
+}
+
 /* It says which of them it is, leaves none, and those that were kept are as they were. */
 static void a_port_that_is_taken(void **state)
 {
@@ -199,6 +247,7 @@ int main(void)
         cmocka_unit_test(a_range_of_ports),
         cmocka_unit_test(kept_and_led_another_way),
         cmocka_unit_test(an_interface_that_is_not_there),
+        cmocka_unit_test(an_interface_that_has_gone),
         cmocka_unit_test(a_port_that_is_taken),
         cmocka_unit_test(who_collides),
     };
