@@ -13,10 +13,14 @@ let leave = null, shown = null;
 
 // ---- views ----------------------------------------------------------------------------------------------------------
 
-/** "#/devices/tun0?state=ready" → [["devices", "tun0"], URLSearchParams] */
+/** "#/devices/tun0?state=ready" → [["devices", "tun0"], URLSearchParams]; whoever typed it may have mistyped it. */
 function address() {
-    const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
-    return [path.split("/").filter(Boolean).map(decodeURIComponent), new URLSearchParams(query || "")];
+    const [path, query] = location.hash.replace(/^#\/?/, "").split("?"), parts = path.split("/").filter(Boolean);
+    try {
+        return [parts.map(decodeURIComponent), new URLSearchParams(query || "")];
+    } catch {
+        return [[], new URLSearchParams()];
+    }
 }
 
 /** The views that are not seen first come when they are wanted. */
@@ -40,7 +44,15 @@ async function show() {
     if (key === shown)
         return; // only the filter differs, which the view itself wrote
     shown = key;
-    const [view, argument] = await viewOf(parts);
+    let view, argument;
+    try {
+        [view, argument] = await viewOf(parts);
+    } catch {
+        if (shown === key)
+            shown = null; // the same link may be pressed again
+        note("This page could not be loaded. Try again, or reload.", "bad");
+        return;
+    }
     if (shown !== key)
         return;
     if (leave)
@@ -129,7 +141,6 @@ function end(reason) {
     leave = shown = null;
     drawWho();
     drawPages("");
-    tell("pending");
     signIn(main, begin, reason);
     document.title = "Sign in – Tunwright";
 }

@@ -21,7 +21,10 @@ let library = null;
 /** Chart.js is read when the first chart is drawn. */
 function loadLibrary() {
     library ||= new Promise((resolve, reject) => {
-        document.head.append(h("script", {src: "/assets/chart.min.js", onload: () => resolve(window.Chart), onerror: reject}));
+        document.head.append(h("script", {src: "/assets/chart.min.js", onload: () => resolve(window.Chart), onerror: () => {
+            library = null; // the next chart tries again
+            reject();
+        }}));
     });
     return library;
 }

@@ -33,17 +33,27 @@ export function eventsView(main, _, query) {
         h("td", {role: "cell"}, event.device ? h("a", {href: `#/devices/${encodeURIComponent(event.device)}`}, event.device) : "–"),
         h("td", {role: "cell", class: "detail"}, event.detail));
 
+    /** A page that is open for days keeps the newest. */
+    function forgetOld() {
+        const gone = [...items.keys()].sort((a, b) => b - a).slice(MOST);
+        for (const sequence of gone) {
+            items.delete(sequence);
+            rows.delete(sequence);
+        }
+    }
+
     function draw() {
+        forgetOld();
         const needle = wanted.toLowerCase();
         const found = [...items.values()].filter((e) => !needle || [e.type, KIND[e.type], e.device, e.detail].some((t) => (t || "").toLowerCase().includes(needle)))
-            .sort((a, b) => b.sequence - a.sequence).slice(0, MOST);
+            .sort((a, b) => b.sequence - a.sequence);
         for (const event of found)
             if (!rows.has(event.sequence))
                 rows.set(event.sequence, makeRow(event));
         const list = found.map((e) => rows.get(e.sequence));
         if (list.length !== body.children.length || list.some((row, i) => row !== body.children[i]))
             body.replaceChildren(...list);
-        older.hidden = oldest === null || oldest <= kept;
+        older.hidden = oldest === null || oldest <= kept || items.size >= MOST;
         setText(said, found.length ? (wanted ? `${found.length} of the ${items.size} that were read` : "") : items.size ? "No event fits the filter." : "Nothing has happened yet.");
     }
 

@@ -39,12 +39,8 @@ const meaningOf = (reason) => (REASONS[reason] || [null, ""])[1];
 
 const hostOf = (endpoint) => endpoint.slice(0, endpoint.lastIndexOf(":"));
 
-function network(address) {
-    return address; // as it is written: the stack's own route goes with it
-}
-
 function stagesOf(device) {
-    const {worker, status} = device, leads = [...device.routes.filter((r) => r.type === "unicast").map((r) => r.to), ...device.addresses.map(network)];
+    const {worker, status} = device, leads = [...device.routes.filter((r) => r.type === "unicast").map((r) => r.to), ...device.addresses];
     const stages = [
         {id: "app", title: "Application", lines: ["on this host"]},
         {id: "stack", title: "Protocol stack", lines: leads.length > 2 ? [leads[0], `and ${leads.length - 1} more`] : leads.length ? leads : ["no route leads here"]},

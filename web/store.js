@@ -270,6 +270,8 @@ export function forget() {
     lastEvent = null;
     Object.assign(state, {session: null, unlocked: false, devices: new Map(), live: new Map(), loaded: false, pending: null,
         progress: null, connection: "connecting", events: [], loadFault: null});
+    tell("pending");
+    tell("progress");
 }
 
 // A page that nobody looks at asks for nothing: browsers have few connections for one host.

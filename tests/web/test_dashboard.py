@@ -509,6 +509,30 @@ def test_events_are_live_and_can_be_filtered(signed_in, hosts):
     web.fill("Filter", "tap5")
     until(lambda: web.js("return [...document.querySelectorAll('.events tbody tr')].every((r) => r.textContent.includes('tap5'))"), 5, "only that device")
     assert web.driver.current_url.endswith("#/events?q=tap5")
+    # a page that is open for days does not keep all of them
+    web.js("""return import("/assets/store.js").then(({state, tell}) => {
+        const last = state.events[0];
+        state.events = Array.from({length: 3000}, (_, n) => ({...last, sequence: last.sequence + 3000 - n, device: "tun0", detail: "again"}));
+        tell("events");
+    })""")
+    web.fill("Filter", "nothing like it")
+    web.see("No event fits the filter.")
+    web.fill("Filter", "again")
+    web.see("2000 of the 2000 that were read")
+
+
+def test_address_that_was_mistyped_and_page_that_does_not_come(signed_in, hosts):
+    web, driver = signed_in, signed_in.driver
+    go(web, "/events", "Events")
+    go(web, "/%E0%A4%A", "Devices")
+    driver.execute_cdp_cmd("Network.enable", {})
+    driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/form.js"]})
+    web.press("New device")
+    web.see("This page could not be loaded.")
+    driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    web.js("location.hash = '/devices'")
+    web.press("New device")
+    until(lambda: web.text("h1") == "New device", 10, "the form")
 
 
 def test_progress_of_a_long_change_is_shown(signed_in, hosts):
