@@ -180,6 +180,9 @@ static void sheet_status(struct sheet *sheet, const cJSON *status)
         const char *why = json_text(worker, "detail"), *is = json_text(worker, "state");
         sheet_line(sheet, "", strcmp(is, "running") ? TONE_BAD : TONE_NONE, "worker %s, pid %.0f, %.0f restarts%s%s",
                    is, json_number(worker, "pid"), json_number(worker, "restarts"), *why ? ": " : "", why);
+        const char *error = json_text(json_object(worker, "report"), "wire_error");
+        if (*error)
+            sheet_line(sheet, "", TONE_BAD, "last error on the wire: %s", error);
     }
 }
 

@@ -344,6 +344,14 @@ class Running:
         return self.process.stdout.readline()
 
 
+def test_show_tells_that_nobody_is_at_the_far_end(host):
+    said(host, "create tun0 --address 10.8.0.1/24 --worker udp,local=127.0.0.1:5997,remote=127.0.0.1:5998")
+    until(lambda: host.status("tun0")["state"] == "ready", 10, "a tun0 that is ready")
+    assert "wire" not in said(host, "show tun0").partition("\ntraffic")[0]
+    host.namespace.run("ping", "-c", "2", "-i", "0.2", "-W", "1", "10.8.0.2", check=False)
+    until(lambda: re.search(r"^ +last error on the wire: ECONNREFUSED$", said(host, "show tun0"), re.M), 10, "the error")
+
+
 def test_watch_and_events(host):
     host.device("tun0", kind="tun", worker={"type": "echo"})
     until(lambda: host.status("tun0")["state"] == "ready", 10, "a tun0 that is ready")
