@@ -37,7 +37,8 @@ int service_user_find(const char *text, struct service_user *ret_user, struct er
     }
     const struct passwd *entry = getpwnam(text); /* called before there are threads */
     if (!entry)
-        return err_set(ret_err, -ENOENT, ERR_INVALID_VALUE, "", "there is no user \"%s\" on this system", text);
+        return err_set(ret_err, -ENOENT, ERR_INVALID_VALUE, "",
+                       "there is no user \"%s\" on this system: make it, or name another (see --help)", text);
     *ret_user = (struct service_user){entry->pw_uid, entry->pw_gid};
     return 0;
 }

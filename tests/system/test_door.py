@@ -157,6 +157,11 @@ def test_default_of_the_admin_group_need_not_exist(net):
     refuses(other, "no-such-group")
 
 
+def test_user_must_exist(net):
+    refuses(net.host("a", arguments=["--user", "no-such-user"], start=False),
+            'there is no user "no-such-user" on this system: make it, or name another')
+
+
 def refuses(host, text):
     host.netd_start()
     host.daemon_start()
