@@ -39,7 +39,6 @@ static const char *const words[] = {
     "len",
     "less",
     "mask",
-    "mod",
     "multicast",
     "net",
     "not",
@@ -113,34 +112,35 @@ static bool word_is_address(const char *word)
                                                      !word[end]);
 }
 
-static bool word_is_known(const char *text, size_t length, bool *is_range_next)
+/* What may stand here depends on the word before: behind `host` or `port`, "\tcp" would be a name, too. */
+static bool word_is_known(const char *text, size_t length, const char **before)
 {
-    bool is_range = *is_range_next;
+    const char *last = *before;
     char word[48];
     if (length >= sizeof word)
         return false;
     memcpy(word, text, length);
     word[length] = '\0';
-    const char *bare = *word == '\\' ? word + 1 : word; /* a protocol's name that is a keyword, too */
+    bool is_escaped = *word == '\\'; /* a protocol's name that is a keyword, too */
+    *before = "";
     for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-        if (!strcmp(words[i], bare)) {
-            *is_range_next = !strcmp(word, "portrange");
-            return true;
+        if (!strcmp(words[i], word + is_escaped)) {
+            *before = is_escaped ? "" : words[i];
+            return !is_escaped || !strcmp(last, "proto");
         }
-    *is_range_next = false;
-    return (is_range && word_is_range(word)) || word_is_number(word) || word_is_address(word);
+    return (!strcmp(last, "portrange") && word_is_range(word)) || word_is_number(word) || word_is_address(word);
 }
 
 static int expression_check(const char *expression, struct err *ret_err)
 {
     if (strlen(expression) > CAPTURE_FILTER_MAX)
         return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "", "filter has %d bytes at most", CAPTURE_FILTER_MAX);
-    bool is_range_next = false;
+    const char *before = "";
     for (const char *at = expression; *at;) {
         size_t length = 0;
         while (at[length] && is_of_word(at[length]) && (length || *at != '-'))
             length++;
-        if (length && !word_is_known(at, length, &is_range_next))
+        if (length && !word_is_known(at, length, &before))
             return err_set(
                 ret_err, -EINVAL, ERR_INVALID_QUERY, "",
                 "filter: \"%.*s\" is no word of pcap-filter(7) that is known here; hosts, networks and ports "
@@ -149,7 +149,8 @@ static int expression_check(const char *expression, struct err *ret_err)
         if (!length && (!isprint((unsigned char)*at) || !strchr(" ()[]!&|<>=+-*/%^", *at)))
             return err_set(ret_err, -EINVAL, ERR_INVALID_QUERY, "",
                            "filter: there is a character in it that has no meaning");
-        is_range_next = is_range_next && (length || *at == ' ');
+        if (!length && *at != ' ')
+            before = "";
         at += length ? length : 1;
     }
     return 0;

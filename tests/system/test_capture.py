@@ -226,6 +226,9 @@ def test_what_is_asked_wrongly(hosts):
                   "filter=host%20example.com", "filter=port%20http", "filter=host%20ab:cd", "filter=host%201.de", "filter=host%2010.0.0.", "filter=protochain%206", "filter=%22",
                   "filter=" + "x" * 2000, "filter=vlan", "colour=red"):
         a.api("GET", f"{path}?{query}").problem(400, "invalid_query")
+    for name in ("host%20%5Ctcp", "host%20mod", "port%20%5Chost", "proto%20(%5Ctcp)", "host%2010.0.0.1%20or%20%5Cudp"):  # the resolver would be asked
+        assert "is no word" in a.api("GET", f"{path}?filter={name}").problem(400, "invalid_query")["detail"]
+    assert a.api("GET", f"{path}?seconds=1&filter=ip%20proto%20%5Ctcp").status == 200
     a.api("GET", "/v1/devices/tun9/capture").problem(404, "not_found")
     a.device("tun1", kind="tun")
     a.api("GET", "/v1/devices/tun1/capture").problem(422, "worker_failed")
