@@ -133,6 +133,8 @@ enum cli_exit cli_problem(const struct caller_reply *reply, const char *about)
         cli_complain("%s%s%s%s", about, between, json_text(problem, "detail"), kernel.failed ? "" : kernel.data);
     if (reply->status == 401)
         cli_complain("a token comes from --token-file FILE, or from TUNWRIGHT_TOKEN");
+    if (strstr(json_text(problem, "detail"), "POST /v1/config/confirm")) /* it tells programs what to do */
+        cli_complain("`tunwright confirm` keeps it, `tunwright revert` takes it back");
     buf_done(&kernel);
     cJSON_Delete(problem);
     return exit_of_status(reply->status);

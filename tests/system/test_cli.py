@@ -205,7 +205,8 @@ def test_confirm_and_revert(host):
     assert done.stdout == "tun0: changed\n" and "`tunwright confirm`" in done.stderr
     assert re.match(r"PATCH /v1/devices/tun0 of uid:0 waits (60|59) s more, until ", said(host, "pending"))
     assert json_of(host, "pending")["pending"]["actor"] == "uid:0"
-    assert "waits until" in complained(host, "delete tun0", CONFLICT)[0]
+    refused = complained(host, "delete tun0", CONFLICT)
+    assert "waits until" in refused[0] and "`tunwright confirm`" in refused[1]
     assert "    /mtu: 1300 -> 1400\n" in said(host, "revert -n")
     assert said(host, "revert") == "as it was before\n" and document(host)["mtu"] == 1400
     said(host, "set tun0 mtu=1300 --confirm 60")
