@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-struct listener {
+struct progress_listener {
     struct sse sse;
     const char *operation;
 };
@@ -51,7 +51,7 @@ static unsigned long whole(double value)
 
 static int on_message(void *context, const struct sse_message *message)
 {
-    const struct listener *listener = context;
+    const struct progress_listener *listener = context;
     cJSON *json = NULL;
 
     if (strcmp(message->event, "progress") != 0 || json_read(message->data, message->length, &json, NULL) < 0)
@@ -65,14 +65,14 @@ static int on_message(void *context, const struct sse_message *message)
 
 static int on_data(void *context, const char *data, size_t length)
 {
-    struct listener *listener = context;
+    struct progress_listener *listener = context;
     return sse_feed(&listener->sse, data, length, on_message, listener);
 }
 
 int progress_call(struct cli *cli, const struct caller_call *call, const char *operation,
                   struct caller_reply *ret_reply, struct err *ret_err)
 {
-    struct listener listener = {.operation = operation};
+    struct progress_listener listener = {.operation = operation};
     const struct caller_call watch = {.method = "GET", .path = "/v1/watch?topics=progress"};
     struct caller_stream *stream = NULL, *work = NULL;
     struct err ignored;

@@ -67,8 +67,8 @@ static struct message *message_take(struct message **at)
     return message;
 }
 
-/* Events first, then progress, then counters, then a sign of life. Without anything *ret_message is NULL, and the stream suspended
- * unless *ret_again. -EPIPE: the stream is to end. */
+/* Events first, then progress, then counters, then a sign of life. Without anything *ret_message is NULL, and the stream
+ * suspended unless *ret_again. -EPIPE: the stream is to end. */
 static int stream_next(struct stream *stream, struct message **ret_message, bool *ret_again)
 {
     struct http_server *server = stream->server;
