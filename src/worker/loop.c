@@ -56,9 +56,11 @@ static void loop_note_sending(const char *verb, int r)
 
 static void loop_send_status(struct loop *loop, const char *verb)
 {
-    char *text = forwarder_status(loop->forwarder);
+    char *text;
     int r;
 
+    threads_take_news(&loop->forwarder->threads); /* whatever was due: this is the status with all of it */
+    text = forwarder_status(loop->forwarder);
     if (!text)
         return;
     r = control_send(loop->control_fd, verb, text, strlen(text), NULL, 0);

@@ -338,6 +338,29 @@ static void any_lane_has_news(void **state)
     assert_true(readable(w->peer[1], PATIENCE_MS));
 }
 
+static void attach(struct worker *w)
+{
+    assert_int_equal(control_send(w->control, "attach", "", 0, NULL, 0), 0);
+    hear_of(w, "\"queues_gone\":");
+}
+
+/* The status that an attaching netd gets may be the one with the news, which another was still to be sent for. */
+static void there_is_news_after_attaching(void **state)
+{
+    struct worker *w = *state;
+
+    configure(w, LANES, 0, ECHO, "ready\n");
+    fd_done(&w->queue[2]);
+    do
+        attach(w);
+    while (!strstr(w->answer, "\"queues_gone\":1"));
+    for (int i = 0; i < 20;
+         i++) /* the main thread hears of it in one of them, and has nothing left to send in the next */
+        attach(w);
+    fd_done(&w->queue[3]);
+    hear_of(w, "\"queues_gone\":2");
+}
+
 static void monitors_share_one_log(void **state)
 {
     struct worker *w = *state;
@@ -489,6 +512,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(each_queue_has_its_lane, worker_start, worker_end),
         cmocka_unit_test_setup_teardown(each_socket_has_its_lane, worker_start, worker_end),
         cmocka_unit_test_setup_teardown(any_lane_has_news, worker_start, worker_end),
+        cmocka_unit_test_setup_teardown(there_is_news_after_attaching, worker_start, worker_end),
         cmocka_unit_test_setup_teardown(monitors_share_one_log, worker_start, worker_end),
         cmocka_unit_test_setup_teardown(configuring_again_loses_and_reorders_nothing, worker_start, worker_end),
         cmocka_unit_test_setup_teardown(refused_configuration_leaves_all_lanes, worker_start, worker_end),
