@@ -47,7 +47,7 @@ def device(chance, name):
                for k in chance.sample(range(3), chance.randrange(3))]
     routes += [{"to": f"fd00:{i + 1}:{chance.randrange(1, 4)}::/48", "metric": 7, "table": 254, "type": "unicast"}]
     worker = chance.choice([None, {"type": "echo"}, {"type": "monitor"},
-                            {"type": "udp", "local": f"127.0.0.1:{5100 + i}", "remote": f"127.0.0.1:{5200 + i}"}])
+                            {"type": "udp", "local": f"127.0.0.1:{5100 + 16 * i}", "remote": f"127.0.0.1:{6100 + 16 * i}"}])
     return {"name": name, "kind": "tun" if name.startswith("tun") else "tap", "mtu": chance.randrange(1300, 1500),
             "txqueuelen": chance.randrange(100, 900), "queues": chance.choice([1, 1, 1, 2]), "labels": {"n": str(chance.random())},
             "addresses": sorted({f"192.168.{10 + i}.{chance.randrange(1, 9)}/24", f"172.16.{i}.{chance.randrange(1, 5)}/32"}),
