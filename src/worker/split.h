@@ -56,6 +56,12 @@ int split_init(struct split *ret_split, const struct virtio_net_hdr *header, con
  */
 size_t split_next(struct split *split, uint8_t *out, size_t room, size_t most, size_t *ret_length, size_t *ret_bytes);
 
+/* Whether all segments were handed out. */
+static inline bool split_is_done(const struct split *split)
+{
+    return split->payload + split->cut == split->length;
+}
+
 /* What the next segment will be long, with its head. */
 static inline size_t split_next_length(const struct split *split)
 {

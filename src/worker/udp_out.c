@@ -245,7 +245,7 @@ static void batch_add_split(struct lane *lane, struct split *split, uint8_t tos)
 {
     struct udp_batch *batch = &lane->udp.batch;
 
-    for (;;) {
+    while (!split_is_done(split)) {
         size_t segment, bytes, count;
 
         if (!batch_takes(batch, split_next_length(split), tos) ||
@@ -253,8 +253,6 @@ static void batch_add_split(struct lane *lane, struct split *split, uint8_t tos)
             udp_flush(lane);
         count = split_next(split, batch->bytes + batch->length, WIRE_BATCH_BYTES - batch->length,
                            WIRE_BATCH_SEGMENTS - batch->count, &segment, &bytes);
-        if (count == 0)
-            return;
         counter_pair_add_many(&lane->counters->device_in, count, bytes - count * split->head_length);
         batch_note(batch, count, bytes, segment, tos);
     }
