@@ -53,7 +53,7 @@ static void head_refused(void **state)
         "configure queues=-1 sockets=0 tag=0000000000000000 program=w",
         "configure queues= sockets=0 tag=0000000000000000 program=w",
         "configure queues=99999999999999999999999 sockets=0 tag=0000000000000000 program=w",
-        "configure queues=1 sockets=5 tag=0000000000000000 program=w",
+        "configure queues=1 sockets=17 tag=0000000000000000 program=w",
         "configure queues=1 sockets=0 tag=000000000000000 program=w",
         "configure queues=1 sockets=0 tag=00000000000000000 program=w",
         "configure queues=1 sockets=0 tag=000000000000000G program=w",
