@@ -186,6 +186,7 @@ def test_daemons_die(hosts):
     flow.nothing_lost()
 
 
+@pytest.mark.slow
 def test_slow_reader_holds_up_nobody(hosts):
     """It reads nothing: packets are lost to it, counted at the file's end, and the tunnel does not mind."""
     a, _ = hosts
@@ -202,6 +203,7 @@ def test_slow_reader_holds_up_nobody(hosts):
     assert statistics[0][5] > 0 and statistics[0][4] == count + statistics[0][5]
 
 
+@pytest.mark.slow
 def test_its_time_ends_whatever_goes_on(hosts):
     """More comes all the time than is read."""
     a, _ = hosts

@@ -353,6 +353,7 @@ def test_show_tells_that_nobody_is_at_the_far_end(host):
     until(lambda: re.search(r"^ +last error on the wire: ECONNREFUSED$", said(host, "show tun0"), re.M), 10, "the error")
 
 
+@pytest.mark.slow
 def test_watch_and_events(host):
     host.device("tun0", kind="tun", worker={"type": "echo"})
     until(lambda: host.status("tun0")["state"] == "ready", 10, "a tun0 that is ready")
@@ -472,6 +473,7 @@ def test_tokens_and_urls(host, tmp_path):
     assert complained(host, "list", REFUSED, env=url)
 
 
+@pytest.mark.slow
 def test_tls(net):
     authority = door.Authority(net.base / "certificates")
     host = net.host("a", arguments=door.tls_options(authority, authority.server()))

@@ -270,6 +270,7 @@ def test_reverts_after_a_crash(host):
     until(lambda: host.namespace.link("tun0")["mtu"] == 1400, 5, "the mtu of before")
 
 
+@pytest.mark.slow
 def test_reverts_after_a_power_cut(net, host):
     """The machine goes down while the change waits, and comes up before the deadline: it still waits, and still reverts."""
     host.device("tun0", kind="tun", addresses=["192.168.3.11/24"])

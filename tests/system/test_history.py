@@ -70,6 +70,7 @@ def gaps(series):
     return runs + ([length] if length else [])
 
 
+@pytest.mark.slow
 def test_sums_are_the_counters(hosts):
     a, b = hosts
     for host in hosts:
@@ -114,6 +115,7 @@ def test_form(hosts):
     assert not any(observed(series) for name, series in history(a, "", "tun1")["series"].items() if name.startswith("worker"))
 
 
+@pytest.mark.slow
 def test_restart_and_kill_are_gaps_and_nothing_else(hosts):
     """Packets flow all the while: what was counted while the daemon was down shows nowhere, not even in one step."""
     a, _ = hosts

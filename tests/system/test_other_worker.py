@@ -85,6 +85,7 @@ def test_worker_that_does_not_come_up_changes_nothing(net, other_workers, name, 
     assert host.get(f"/v1/devices/{name}")["worker"] is None and not host.worker_pids()
 
 
+@pytest.mark.slow
 def test_worker_that_never_answers_is_given_up(net, other_workers):
     host = net.host("a", worker_dir=other_workers)
     host.device("tun1", kind="tun")
