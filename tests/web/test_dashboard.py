@@ -466,6 +466,8 @@ def change_with_confirmation(web, seconds, mtu):
     box.clear()
     box.send_keys(str(seconds))
     web.press("Apply", "//dialog")
+    # the answer leads to the device's page: not before that elsewhere
+    until(lambda: web.text("h1") == "tun0", 10, lambda: f"the page of tun0; it is {web.text('h1')}")
 
 
 def test_confirmation_counts_down_on_every_page_with_its_two_buttons(signed_in, hosts):
