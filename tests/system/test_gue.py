@@ -13,6 +13,8 @@ from lib.topology import OVERLAY, udp
 from lib.transfer import transfer
 from lib.waiting import until
 
+pytestmark = pytest.mark.slow
+
 INNER = {"v4": (socket.AF_INET, "192.168.3.1"), "v6": (socket.AF_INET6, "fd00:3::1")}
 UNDERLAY = {"v4": ("10.0.0.1", "10.0.0.2"), "v6": ("fd00:a::1", "fd00:a::2")}
 START = {4: 20, 6: 40}       # where TCP and UDP begin in a packet without options

@@ -14,6 +14,8 @@ from lib.topology import tunnel, udp
 from lib.transfer import transfer
 from lib.waiting import until
 
+pytestmark = pytest.mark.slow
+
 TUN0 = "/v1/devices/tun0"
 FAR = "192.168.3.1"
 SWITCHES = ("tso", "uso", "merge", "udp_segment", "udp_gro")

@@ -7,6 +7,8 @@ from lib.flow import PingFlow
 from lib.topology import udp
 from lib.waiting import until
 
+pytestmark = pytest.mark.slow
+
 TUN0 = "/v1/devices/tun0"
 FAR = "192.168.3.1"
 # the near end, its gateway; the far end, its gateway; everything

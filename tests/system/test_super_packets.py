@@ -13,6 +13,8 @@ from lib.counted import all_counted, lost
 from lib.topology import tunnel
 from lib.waiting import until
 
+pytestmark = pytest.mark.slow
+
 SOL_UDP, UDP_SEGMENT = 17, 103
 INNER = {"v4": (socket.AF_INET, "192.168.3.1"), "v6": (socket.AF_INET6, "fd00:3::1")}
 
