@@ -9,8 +9,9 @@
  *     | start of the sum              | offset of the checksum        |  where R is set; both from the packet's first byte
  *
  * Remote checksum offload says on the wire what virtio_net_hdr says at a device: the packet's checksum is still to be
- * made, over all from `start` on, and belongs to `offset`, where the sum of the pseudo-header stands. Nothing is left
- * unguarded, for the outer UDP checksum covers it all.
+ * made, over all from `start` on, and belongs to `offset`, where the sum of the pseudo-header stands. What guards the
+ * packet on its way is the outer UDP checksum, which covers it all, and which we always make. Another sender may leave it
+ * out over IPv4 (0 in its place, which a socket does not tell of), and then nothing guards the packet.
  *
  * Variant 1 is a bare IP packet with no header at all: the first four bits tell them apart, where IP has its version.
  */
