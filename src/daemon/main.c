@@ -60,8 +60,7 @@ struct daemon {
     struct news news;
 };
 
-/* ---- while it may still be root -------------------------------------------------------------------------------------
- */
+/* ---- while it may still be root ---------------------------------------------------------------------------------- */
 
 static int path_join(char out[static PATH_MAX], const char *directory, const char *name, struct err *ret_err)
 {

@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what a code means in HTTP ------------------------------------------------------------------------------------
- */
+/* ---- what a code means in HTTP ----------------------------------------------------------------------------------- */
 
 struct code_row {
     unsigned status;
@@ -73,8 +72,7 @@ static bool is_fault_of_field(enum err_code code)
     return code >= ERR_WRONG_TYPE && code <= ERR_LIMIT_EXCEEDED;
 }
 
-/* ---- problem documents --------------------------------------------------------------------------------------------
- */
+/* ---- problem documents ------------------------------------------------------------------------------------------- */
 
 bool answer_add_text(cJSON *object, const char *name, const char *text)
 {
@@ -154,8 +152,7 @@ cJSON *answer_problem_to_json(const struct err_list *errors)
     return problem_to_json(first, answer_status(first->code), first + skipped, errors->count - skipped);
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------
- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 
 void answer_header(struct request *request, const char *name, const char *value)
 {

@@ -83,8 +83,7 @@ void change_wait_submit(struct request *request)
     answer_unavailable(request, ERR_INTERNAL, "the daemon is shutting down; nothing was changed");
 }
 
-/* ---- what a success says ------------------------------------------------------------------------------------------
- */
+/* ---- what a success says ----------------------------------------------------------------------------------------- */
 
 static void answer_device(struct request *request, const struct change *change)
 {

@@ -12,8 +12,7 @@
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 
-/* ---- the document -------------------------------------------------------------------------------------------------
- */
+/* ---- the document ------------------------------------------------------------------------------------------------ */
 
 /* What who asks may see of it. Owned; NULL: no memory. */
 static cJSON *config_to_json(const struct request *request, const struct snapshot *snapshot)
@@ -43,8 +42,7 @@ void config_get(struct request *request)
         config_answer(request, snapshot);
 }
 
-/* ---- changes ------------------------------------------------------------------------------------------------------
- */
+/* ---- changes ----------------------------------------------------------------------------------------------------- */
 
 static void config_changed(struct request *request, const struct change *change)
 {
@@ -75,8 +73,7 @@ void config_put(struct request *request)
     change_wait_submit(request);
 }
 
-/* ---- confirmation -------------------------------------------------------------------------------------------------
- */
+/* ---- confirmation ------------------------------------------------------------------------------------------------ */
 
 /* What it was names a device, which may be none of theirs who see only some. */
 static bool add_pending_operation(cJSON *pending, const struct request *request, const struct snapshot *snapshot)

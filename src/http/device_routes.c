@@ -71,8 +71,7 @@ static int route_words_read(const struct request *request, struct route_words *r
     return error;
 }
 
-/* ---- PUT ----------------------------------------------------------------------------------------------------------
- */
+/* ---- PUT --------------------------------------------------------------------------------------------------------- */
 
 /* Puts a number from the query into the body that lacks it. Whether they contradict each other is seen when both are
  * read: `metric` has two ways to say the same. */
@@ -146,8 +145,7 @@ void device_routes_put(struct request *request)
     change_wait_submit(request);
 }
 
-/* ---- DELETE -------------------------------------------------------------------------------------------------------
- */
+/* ---- DELETE ------------------------------------------------------------------------------------------------------ */
 
 /* The one route that is meant. */
 static int route_choose(const struct device *device, const struct route_words *words, struct route *ret_route,

@@ -11,8 +11,7 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 
-/* ---- the document with its status ---------------------------------------------------------------------------------
- */
+/* ---- the document with its status -------------------------------------------------------------------------------- */
 
 static bool add_reason(cJSON *status, const struct err *reason)
 {
@@ -91,8 +90,7 @@ cJSON *devices_document(const struct snapshot_device *device)
     return NULL;
 }
 
-/* ---- handlers -----------------------------------------------------------------------------------------------------
- */
+/* ---- handlers ---------------------------------------------------------------------------------------------------- */
 
 void devices_snapshot_done(const struct snapshot **snapshot)
 {
@@ -138,8 +136,7 @@ bool devices_is_unchanged(struct request *request, const struct snapshot_device 
     return answer_is_unchanged(request, etag_of_device(&device->stored, etag));
 }
 
-/* ---- reads --------------------------------------------------------------------------------------------------------
- */
+/* ---- reads ------------------------------------------------------------------------------------------------------- */
 
 void devices_list(struct request *request)
 {
@@ -161,8 +158,7 @@ void devices_get(struct request *request)
     document_answer(request, snapshot, device);
 }
 
-/* ---- changes ------------------------------------------------------------------------------------------------------
- */
+/* ---- changes ----------------------------------------------------------------------------------------------------- */
 
 /* NULL: the answer is given. */
 static struct device *body_to_device(struct request *request, const char *name, bool name_may_be_pattern)

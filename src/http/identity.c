@@ -11,8 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- failures -----------------------------------------------------------------------------------------------------
- */
+/* ---- failures ---------------------------------------------------------------------------------------------------- */
 
 unsigned identity_wait_s(const struct request *request)
 {
@@ -45,8 +44,7 @@ static int failed(const struct request *request, int error, const struct err *e)
     return error;
 }
 
-/* ---- certificates -------------------------------------------------------------------------------------------------
- */
+/* ---- certificates ------------------------------------------------------------------------------------------------ */
 
 int identity_check_certificate(struct request *request, struct err *ret_err)
 {
@@ -67,8 +65,7 @@ int identity_check_certificate(struct request *request, struct err *ret_err)
     return failed(request, error, &e);
 }
 
-/* ---- tokens -------------------------------------------------------------------------------------------------------
- */
+/* ---- tokens ------------------------------------------------------------------------------------------------------ */
 
 static int find_on_unix(struct request *request, struct err *ret_err)
 {

@@ -5,8 +5,7 @@
 
 #include <cjson/cJSON.h>
 
-/* ---- what a step concerns -----------------------------------------------------------------------------------------
- */
+/* ---- what a step concerns ---------------------------------------------------------------------------------------- */
 
 static bool add_address(cJSON *json, const struct step *step)
 {
@@ -65,8 +64,7 @@ static bool (*const concerns[STEP_KIND_N])(cJSON *json, const struct step *step)
     [STEP_WORKER_START] = add_worker,    [STEP_WORKER_CONFIGURE] = add_worker,
 };
 
-/* ---- the answer ---------------------------------------------------------------------------------------------------
- */
+/* ---- the answer -------------------------------------------------------------------------------------------------- */
 
 static bool add_step(cJSON *steps, const struct step *step)
 {

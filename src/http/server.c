@@ -23,8 +23,7 @@
 #define BUSY_NS           (100 * NSEC_PER_MSEC) /* less goes into the bargain */
 #define STOP_PATIENCE_NS  (2 * NSEC_PER_SEC)    /* for answers that are on their way when the server stops */
 
-/* ---- connections --------------------------------------------------------------------------------------------------
- */
+/* ---- connections ------------------------------------------------------------------------------------------------- */
 
 void server_client_deadline(struct client *client, int64_t at_ns)
 {
@@ -192,8 +191,7 @@ static void clients_reap(struct http_server *server, int64_t now)
     snapshot_release(snapshot);
 }
 
-/* ---- the ticker ---------------------------------------------------------------------------------------------------
- */
+/* ---- the ticker -------------------------------------------------------------------------------------------------- */
 
 static void *ticker(void *context)
 {
@@ -235,8 +233,7 @@ void http_published(void *context)
     pthread_mutex_unlock(&server->mutex);
 }
 
-/* ---- start and stop -----------------------------------------------------------------------------------------------
- */
+/* ---- start and stop ---------------------------------------------------------------------------------------------- */
 
 static void log_from_library(void *context, const char *format, va_list arguments) PRINTF_LIKE(2, 0);
 static void log_from_library(void *context, const char *format, va_list arguments)

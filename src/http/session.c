@@ -23,8 +23,7 @@
 #define SECRET_LENGTH (AUTH_SECRET_SIZE - 1)
 #define COOKIE_SIZE   (AUTH_COOKIE_NAME_SIZE + AUTH_SECRET_SIZE + 80)
 
-/* ---- who it is ----------------------------------------------------------------------------------------------------
- */
+/* ---- who it is --------------------------------------------------------------------------------------------------- */
 
 /* The token by which whoever asks is known, "token:ci" or "certificate:ci"; NULL where it is not by a token. */
 static const struct token *token_of(const struct token_set *tokens, const char *actor)
@@ -66,8 +65,7 @@ void session_get(struct request *request)
     answer_identity(request);
 }
 
-/* ---- the cookie ---------------------------------------------------------------------------------------------------
- */
+/* ---- the cookie -------------------------------------------------------------------------------------------------- */
 
 /* `secret` is empty for a cookie that ends at once. */
 static void set_cookie(struct request *request, const char *secret)

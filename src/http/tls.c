@@ -13,8 +13,7 @@
 
 #define PEM_MAX (1U << 20)
 
-/* ---- files --------------------------------------------------------------------------------------------------------
- */
+/* ---- files ------------------------------------------------------------------------------------------------------- */
 
 static void text_wipe(char **text, size_t length)
 {
@@ -150,8 +149,7 @@ void http_tls_free(struct http_tls *tls)
     free(tls);
 }
 
-/* ---- the client's certificate -------------------------------------------------------------------------------------
- */
+/* ---- the client's certificate ------------------------------------------------------------------------------------ */
 
 /* The first of the reasons that there are, in words. */
 static const char *reason_of(unsigned status)

@@ -17,8 +17,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* ---- the library's way --------------------------------------------------------------------------------------------
- */
+/* ---- the library's way ------------------------------------------------------------------------------------------- */
 
 struct cutter {
     char *at, *end;
@@ -92,8 +91,7 @@ static bool cut_fields(struct cutter *cutter, struct head *head, char *elsewhere
     return false;
 }
 
-/* ---- the strict way -----------------------------------------------------------------------------------------------
- */
+/* ---- the strict way ---------------------------------------------------------------------------------------------- */
 
 static bool line_is(const char *line, size_t length, const char *name)
 {
@@ -136,8 +134,7 @@ static bool has_lost_nul(const uint8_t *data, size_t length)
     return false;
 }
 
-/* ---- both ---------------------------------------------------------------------------------------------------------
- */
+/* ---- both -------------------------------------------------------------------------------------------------------- */
 
 static bool judge_target(const char *method, const char *raw)
 {

@@ -11,8 +11,7 @@
 
 #include <cmocka.h>
 
-/* ---- heads --------------------------------------------------------------------------------------------------------
- */
+/* ---- heads ------------------------------------------------------------------------------------------------------- */
 
 /* "Name: value" lines, as the library would have cut them. */
 static struct head head_of(const char *version, const char *const *lines)
@@ -225,8 +224,7 @@ static void test_head_cross_site(void **state)
     assert_true(head_is_cross_site(&without, true));
 }
 
-/* ---- targets ------------------------------------------------------------------------------------------------------
- */
+/* ---- targets ----------------------------------------------------------------------------------------------------- */
 
 static void test_target_path(void **state)
 {
@@ -289,8 +287,7 @@ static void test_target_query(void **state)
     }
 }
 
-/* ---- the table ----------------------------------------------------------------------------------------------------
- */
+/* ---- the table --------------------------------------------------------------------------------------------------- */
 
 static const struct route_row *find(const char *method, const char *path, const char *variables[3], char allow[64])
 {

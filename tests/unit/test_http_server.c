@@ -28,8 +28,7 @@
 #define PATIENCE_S 10
 #define TOKEN      "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-/* ---- the world ----------------------------------------------------------------------------------------------------
- */
+/* ---- the world --------------------------------------------------------------------------------------------------- */
 
 static struct {
     char directory[64], socket_path[96], database_path[96];
@@ -148,8 +147,7 @@ static int world_end(void **state)
     return 0;
 }
 
-/* ---- a client -----------------------------------------------------------------------------------------------------
- */
+/* ---- a client ---------------------------------------------------------------------------------------------------- */
 
 static int client_open(bool tcp)
 {
@@ -283,8 +281,7 @@ static void expect_problem(struct reply reply, int status, const char *code, con
 #define MONITOR                                                                                                        \
     "{\"name\":\"tun0\",\"kind\":\"tun\",\"addresses\":[\"192.168.3.11/24\"],\"worker\":{\"type\":\"monitor\"}}"
 
-/* ---- devices ------------------------------------------------------------------------------------------------------
- */
+/* ---- devices ----------------------------------------------------------------------------------------------------- */
 
 static void test_devices(void **state)
 {
@@ -383,8 +380,7 @@ static void test_kernel_refusal(void **state)
     reply_done(&reply);
 }
 
-/* ---- what a device has --------------------------------------------------------------------------------------------
- */
+/* ---- what a device has ------------------------------------------------------------------------------------------- */
 
 static void test_addresses(void **state)
 {
@@ -502,8 +498,7 @@ static void test_counters_are_exact(void **state)
     reply_done(&reply);
 }
 
-/* ---- the rules of the house ---------------------------------------------------------------------------------------
- */
+/* ---- the rules of the house -------------------------------------------------------------------------------------- */
 
 static void test_meta(void **state)
 {
@@ -735,8 +730,7 @@ static void test_unix_peers(void **state)
     assert_int_equal(answer_to_peer(65533, getegid(), NULL, 0, "HTTP/1.1 200"), 0);
 }
 
-/* ---- streams ------------------------------------------------------------------------------------------------------
- */
+/* ---- streams ----------------------------------------------------------------------------------------------------- */
 
 static int watch_open(const char *query)
 {
@@ -798,8 +792,7 @@ static void test_watch_ends(void **state)
     }
 }
 
-/* ---- clients that misbehave, and many of them -----------------------------------------------------------------------
- */
+/* ---- clients that misbehave, and many of them -------------------------------------------------------------------- */
 
 static void test_client_leaves(void **state)
 {

@@ -12,8 +12,7 @@
 
 #include <cmocka.h>
 
-/* ---- preconditions ------------------------------------------------------------------------------------------------
- */
+/* ---- preconditions ----------------------------------------------------------------------------------------------- */
 
 /* Field lines, "Name: value". */
 static struct head head_of(const char *const *lines)
@@ -132,8 +131,7 @@ static void test_precondition_bad(void **state)
     assert_int_equal(precondition_read(&head, &precondition, NULL), -EINVAL);
 }
 
-/* ---- dry_run and confirm_s ----------------------------------------------------------------------------------------
- */
+/* ---- dry_run and confirm_s --------------------------------------------------------------------------------------- */
 
 /* 0, or the code of what is wrong. */
 static enum err_code terms_of(unsigned flags, const char *path, struct terms *ret_terms)

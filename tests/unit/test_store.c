@@ -332,8 +332,7 @@ static void test_row_no_longer_valid(void **state)
     store_close(store);
 }
 
-/* ---- changes under way --------------------------------------------------------------------------------------------
- */
+/* ---- changes under way ------------------------------------------------------------------------------------------- */
 
 static void test_attempts(void **state)
 {
