@@ -44,7 +44,7 @@ static int ring_look(struct capture_reader *reader, unsigned ring, struct captur
             return -EPROTO;
         memcpy(&record, capture_ring_bytes(reader->area, ring) + at, sizeof record);
         if (record.kind == CAPTURE_SKIP) {
-            if (record.size != to_end || waiting < to_end)
+            if (!at || record.size != to_end || waiting < to_end) /* a whole ring of nothing, again and again */
                 return -EPROTO;
             ring_pass(reader, ring, to_end);
             continue;

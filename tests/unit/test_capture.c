@@ -204,6 +204,7 @@ static void test_reader_believes_nothing(void **state)
         {32, {.size = 32, .captured = 8, .length = 8, .kind = 1, .drop = 255, .time_ns = -1}},
         {32, {.size = 32, .kind = CAPTURE_SKIP}},
         {CAPTURE_RING_SIZE - 8, {.size = CAPTURE_RING_SIZE, .kind = CAPTURE_SKIP}},
+        {CAPTURE_RING_SIZE, {.size = CAPTURE_RING_SIZE, .kind = CAPTURE_SKIP}},
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         struct world world = begin(100, NULL, 0);
