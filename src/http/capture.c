@@ -242,34 +242,42 @@ static int capture_start(struct request *request, const struct snapshot_device *
     return 0;
 }
 
-/* -EBUSY: there are too many, or the server stops. */
-static int capture_link(struct capture *capture)
+/* One of the few places, before a worker hears of it. */
+static bool captures_reserve(struct http_server *server)
+{
+    pthread_mutex_lock(&server->mutex);
+    bool has_room = server->capture_count < CAPTURES_MAX && !server->stopping;
+    server->capture_count += has_room;
+    pthread_mutex_unlock(&server->mutex);
+    return has_room;
+}
+
+static void captures_give_back(struct http_server *server)
+{
+    pthread_mutex_lock(&server->mutex);
+    server->capture_count--;
+    pthread_mutex_unlock(&server->mutex);
+}
+
+/* Into its place. */
+static void capture_link(struct capture *capture)
 {
     struct http_server *server = capture->server;
     pthread_mutex_lock(&server->mutex);
-    int error = server->capture_count < CAPTURES_MAX && !server->stopping ? 0 : -EBUSY;
-    if (!error) {
-        capture->next = server->captures;
-        if (capture->next)
-            capture->next->previous = capture;
-        server->captures = capture;
-        server->capture_count++;
-        server->nudged = true;
-        pthread_cond_signal(&server->tick);
-    }
+    capture->next = server->captures;
+    if (capture->next)
+        capture->next->previous = capture;
+    server->captures = capture;
+    server->nudged = true;
+    pthread_cond_signal(&server->tick);
     pthread_mutex_unlock(&server->mutex);
-    return error;
 }
 
 static void capture_answer(struct request *request, struct capture *capture)
 {
-    struct MHD_Response *response = NULL;
-    if (capture_link(capture)) {
-        capture_free(capture);
-        answer_unavailable(request, ERR_LIMIT_EXCEEDED, "there are too many captures, or the daemon is shutting down");
-        return;
-    }
-    response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, READ_SIZE, capture_read, capture, capture_unlink);
+    capture_link(capture);
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, READ_SIZE, capture_read, capture, capture_unlink);
     if (!response) {
         capture_unlink(capture);
         answer_no_memory(request);
@@ -296,7 +304,10 @@ void capture_get(struct request *request)
     } else if (!strcmp(request->method, "HEAD")) {
         answer_stream(request, "application/x-pcapng",
                       MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
+    } else if (!captures_reserve(request->server)) {
+        answer_unavailable(request, ERR_LIMIT_EXCEEDED, "there are too many captures, or the daemon is shutting down");
     } else if (capture_start(request, device, wish, capture, &e)) {
+        captures_give_back(request->server);
         answer_problem(request, &e);
     } else {
         capture_answer(request, capture);

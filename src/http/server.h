@@ -99,7 +99,7 @@ struct http_server {
     struct feed *feeds; /* where the streams' counters come from */
     size_t stream_count;
     struct capture *captures;
-    size_t capture_count;
+    size_t capture_count; /* with those that are about to begin */
 };
 
 /* The client's connection is closed at `at_ns` unless that is taken back (0) before; an earlier time that was set

@@ -242,3 +242,23 @@ def test_what_is_asked_wrongly(hosts):
     a.api("GET", path).problem(503, "netd_unavailable")
     a.netd_start()
     a.ready()
+
+
+def test_sixteen_at_most(hosts):
+    """No worker hears of one too many: that somebody captures there already is not even found out."""
+    a, _ = hosts
+    a.put("/v1/config", {"devices": [{"name": f"mon{i}", "kind": "tun", "worker": {"type": "monitor"}} for i in range(16)]})
+    running = []
+    try:
+        for i in range(16):
+            def begin(name=f"mon{i}"):
+                connection = a.connection()
+                running.append(connection)
+                connection.request("GET", f"/v1/devices/{name}/capture")
+                return connection.getresponse().status == 200
+            until(begin, 10, f"a capture of mon{i}")
+        a.api("GET", "/v1/devices/mon0/capture").problem(503, "limit_exceeded")
+    finally:
+        for connection in running:
+            connection.close()
+    until(lambda: a.api("GET", "/v1/devices/mon0/capture?seconds=1").status == 200, 10, "a place")
