@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #define READ_SIZE    ((size_t)64 << 10)
 #define GATHER_BYTES ((size_t)256 << 10) /* of blocks made at a time */
@@ -20,7 +21,7 @@ struct capture {
     struct http_server *server;
     struct MHD_Connection *connection;
     int client_fd; /* borrowed */
-    int hold;      /* as long as it is open, netd lets the worker capture; -1: no more */
+    int hold;      /* as long as it is open, netd lets the worker capture; -1: no more. Closed with the mutex */
     struct capture_reader reader;
     uint64_t left;     /* packets; UINT64_MAX: any number */
     int64_t until_ns;  /* CLOCK_MONOTONIC */
@@ -58,8 +59,10 @@ static bool capture_is_due(const struct capture *capture, int64_t now_ns)
 
 static void capture_let_go(struct capture *capture)
 {
+    pthread_mutex_lock(&capture->server->mutex);
     fd_done(&capture->hold);
     capture->hold = -1;
+    pthread_mutex_unlock(&capture->server->mutex);
 }
 
 /* Its time is over: the worker stops, and what waits is read still. That has an end even where the worker goes on. */
@@ -173,9 +176,12 @@ void captures_end_all(struct http_server *server)
 int64_t captures_tick(struct http_server *server, int64_t now_ns, int64_t most_ns)
 {
     pthread_mutex_lock(&server->mutex);
-    for (struct capture *capture = server->captures; capture; capture = capture->next)
+    for (struct capture *capture = server->captures; capture; capture = capture->next) {
         if (capture->suspended && (capture_reader_has_some(&capture->reader) || capture_is_due(capture, now_ns)))
             capture_resume(capture);
+        if (capture->hold >= 0 && now_ns >= capture->until_ns) /* also while the client reads nothing */
+            (void)shutdown(capture->hold, SHUT_RDWR);
+    }
     if (server->captures && now_ns + CAPTURE_EVERY_NS < most_ns)
         most_ns = now_ns + CAPTURE_EVERY_NS;
     pthread_mutex_unlock(&server->mutex);

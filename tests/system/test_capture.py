@@ -221,6 +221,24 @@ def test_its_time_ends_whatever_goes_on(hosts):
     assert time.monotonic() - begun < 15
 
 
+@pytest.mark.slow
+def test_its_time_ends_whoever_reads(hosts):
+    """Nobody does: the worker is free for the next one, and what was there waits."""
+    a, _ = hosts
+    flood = a.namespace.popen("ping", "-q", "-f", "-s", "1400", "192.168.3.1", stdout=subprocess.DEVNULL)
+    connection = a.connection()
+    try:
+        connection.request("GET", "/v1/devices/tun0/capture?seconds=1")
+        answer = connection.getresponse()
+        until(lambda: a.api("GET", "/v1/devices/tun0/capture?count=1").status == 200, 10, "another capture")
+    finally:
+        flood.terminate()
+        flood.wait(10)
+    kinds = [kind for kind, _ in blocks(answer.read())]
+    connection.close()
+    assert kinds[-1] == 5 and kinds.count(6) > 1000
+
+
 def test_what_is_asked_wrongly(hosts):
     a, _ = hosts
     path = "/v1/devices/tun0/capture"
