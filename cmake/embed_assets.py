@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """embed_assets.py OUTPUT.c FILE…: the dashboard's files in C arrays. The same input makes the same bytes.
 
-Each gets an entity tag out of its content: a browser that has it asks once, and is answered 304. What only its authors
-read, comments that are lines of their own and indentation, stays here."""
+Each gets an entity tag out of its content and of the fields that go with it: a browser that has both asks once, and is
+answered 304. What only its authors read, comments that are lines of their own and indentation, stays here."""
 
 import hashlib
 import pathlib
@@ -12,6 +12,12 @@ import sys
 
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
          ".svg": "image/svg+xml"}
+FIELDS = {  # what a page may do: src/http/assets.c says why
+    "Content-Security-Policy":
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; font-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
 
 
 def squeezed(source):
@@ -38,12 +44,14 @@ def main(target, *sources):
         data = squeezed(source)
         lines = [", ".join(map(str, data[at:at + 24])) for at in range(0, len(data), 24)]
         made.append(f"static const unsigned char file_{number}[] = {{\n    " + ",\n    ".join(lines) + "};\n")
-        tag = hashlib.sha256(data).hexdigest()[:32]
+        tag = hashlib.sha256(repr((TYPES[source.suffix], FIELDS, data)).encode()).hexdigest()[:32]
         rows.append(f'    {{"{source.name}", "{TYPES[source.suffix]}", "\\"{tag}\\"", file_{number}, sizeof file_{number}}},\n')
     with open(target, "w", encoding="ascii") as file:
         file.write("/* Made from web/ by cmake/embed_assets.py. */\n#include \"assets.h\"\n\n" + "\n".join(made) +
                    "\nconst struct asset assets[] = {\n" + "".join(rows) +
-                   "};\nconst size_t asset_count = sizeof assets / sizeof *assets;\n")
+                   "};\nconst size_t asset_count = sizeof assets / sizeof *assets;\n\nconst struct asset_field asset_fields[] = {\n" +
+                   "".join(f'    {{"{name}", "{value}"}},\n' for name, value in FIELDS.items()) +
+                   "};\nconst size_t asset_field_count = sizeof asset_fields / sizeof *asset_fields;\n")
 
 
 main(*sys.argv[1:])

@@ -4,8 +4,9 @@
  * has the form in it by which one says who one is. What it shows, it asks of the API.
  *
  * Its page may load what comes from here, and nothing else from anywhere: no script in the page, no style, no frame
- * around it. A browser keeps the files and asks each time whether they are the same still, so that a new daemon is never
- * shown by the old one's page.
+ * around it (the fields are in cmake/embed_assets.py). A browser keeps the files and asks each time whether they are the
+ * same still, so that a new daemon is never shown by the old one's page. What it keeps has its fields, too: they are a part
+ * of the entity tag, and stand in a 304 as they would in the answer that is spared (RFC 9110, 15.4.5).
  */
 #include "assets.h"
 
@@ -14,10 +15,6 @@
 
 #include <errno.h>
 #include <string.h>
-
-#define POLICY                                                                                                         \
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; font-src 'self'; "   \
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 const struct asset *asset_find(const char *name)
 {
@@ -28,11 +25,13 @@ const struct asset *asset_find(const char *name)
 }
 
 /* An answer is not to be kept; this one may be. */
-static void make_cacheable(struct request *request)
+static void add_fields(struct request *request)
 {
     if (request->response)
         MHD_del_response_header(request->response, "Cache-Control", "no-store");
     answer_header(request, "Cache-Control", "no-cache");
+    for (size_t i = 0; i < asset_field_count; i++)
+        answer_header(request, asset_fields[i].name, asset_fields[i].value);
 }
 
 static void answer_asset(struct request *request, const char *name)
@@ -46,16 +45,14 @@ static void answer_asset(struct request *request, const char *name)
     }
     if (answer_is_unchanged(request, asset->etag)) {
         if (request->status == 304)
-            make_cacheable(request);
+            add_fields(request);
         return;
     }
     answer_stream(
         request, asset->media_type,
         MHD_create_response_from_buffer(asset->length, (void *)(uintptr_t)asset->data, MHD_RESPMEM_PERSISTENT));
-    make_cacheable(request);
+    add_fields(request);
     answer_header(request, "ETag", asset->etag);
-    answer_header(request, "Content-Security-Policy", POLICY);
-    answer_header(request, "Referrer-Policy", "no-referrer");
 }
 
 void assets_get_page(struct request *request)

@@ -9,6 +9,7 @@ import pytest
 from lib import api
 from lib.build import TREE
 from lib.calls import tcp
+from lib.command import run
 from lib.waiting import until
 
 SESSION = "/v1/session"
@@ -183,8 +184,23 @@ def test_page_and_its_files(host):
 
 
 def test_asset_is_asked_for_once(host):
-    first = call(host, "GET", "/assets/style.css").expect(200)
-    call(host, "GET", "/assets/style.css", If_None_Match=first.headers["etag"]).expect(304)
+    """And what it is kept with is brought up to date by the 304."""
+    for path in ("/", "/assets/style.css"):
+        first = call(host, "GET", path).expect(200)
+        again = call(host, "GET", path, If_None_Match=first.headers["etag"]).expect(304)
+        assert set(first.headers.items()) - set(again.headers.items()) <= {
+            (name, first.headers[name]) for name in ("content-type", "content-length", "date")}
     call(host, "GET", "/assets/colour.css").problem(404, "not_found")
     for path in ("/assets/..%2fstyle.css", "/assets/..", "/assets/%2fstyle.css"):
         call(host, "GET", path).problem(404, "not_found")
+
+
+def test_tag_of_an_asset_is_of_its_policy_too(tmp_path):
+    script = TREE / "cmake" / "embed_assets.py"
+    other = tmp_path / "other.py"
+    other.write_text(script.read_text().replace("img-src 'self'", "img-src 'none'"))
+    made = []
+    for embed in (script, other, script):
+        run("/usr/bin/python3", embed, tmp_path / "assets.c", TREE / "web" / "icon.svg")
+        made.append(re.search(r'"image/svg\+xml", ("\S+"),', (tmp_path / "assets.c").read_text())[1])
+    assert made[0] != made[1] and made[0] == made[2]
