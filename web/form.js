@@ -273,6 +273,10 @@ function editor(main, document, isNew, target) {
     formPage.addEventListener("change", later);
 
     function refuse(problem) {
+        if (!place.isConnected) {
+            note(problem.message, "bad");
+            return;
+        }
         const {others, found} = inJson ? {others: problem.errors.length ? problem.errors.map((e) => `${e.pointer}: ${e.detail}`) : [problem.message], found: []} : showFaults(form.fields(), problem, false);
         const counted = found.length ? [h("p", {}, found.length === 1 ? "One field needs another value:" : `${found.length} fields need another value:`),
             h("ul", {}, found.map((f) => h("li", {}, h("button", {type: "button", class: "link", onclick: () => f.control.focus()}, f.label))))] : [];
@@ -283,6 +287,12 @@ function editor(main, document, isNew, target) {
             found[0].control.focus();
         else
             summary.focus();
+    }
+
+    /** Whoever went elsewhere meanwhile stays there. */
+    function leave(url) {
+        if (place.isConnected)
+            location.hash = url;
     }
 
     async function review(e) {
@@ -306,7 +316,7 @@ function editor(main, document, isNew, target) {
             if (done && done.problem)
                 refuse(done.problem);
             else if (done)
-                target.done(done.json);
+                leave(target.done(done.json));
         } catch (problem) {
             refuse(problem);
         } finally {
@@ -330,8 +340,9 @@ function editor(main, document, isNew, target) {
             note("The JSON could not be read; the form is as it was.", "bad");
         }
     }).observe(jsonPage, {attributes: true, attributeFilter: ["hidden"]});
-    main.append(h("form", {novalidate: true, onsubmit: review, "aria-label": isNew ? "New device" : "Change the device"}, both, summary,
-        h("div", {class: "actions sticky"}, submit, h("a", {class: "button", href: target.back}, "Cancel"))));
+    const place = h("form", {novalidate: true, onsubmit: review, "aria-label": isNew ? "New device" : "Change the device"}, both, summary,
+        h("div", {class: "actions sticky"}, submit, h("a", {class: "button", href: target.back}, "Cancel")));
+    main.append(place);
     const first = form.fields().find((f) => !f.control.disabled);
     setTimeout(() => first.control.focus({preventScroll: true}), 0);
 }
@@ -352,7 +363,7 @@ export function createView(main) {
         done: (device) => {
             note(`${device.name} is there.`, "good");
             state.devices.set(device.name, device);
-            location.hash = `#/devices/${encodeURIComponent(device.name)}`;
+            return `#/devices/${encodeURIComponent(device.name)}`;
         },
     });
 }
@@ -371,18 +382,20 @@ export function changeView(main, name) {
         done: (device) => {
             note(`${name} is changed.`, "good");
             state.devices.set(name, device);
-            location.hash = url;
+            return url;
         },
     }), (problem) => main.append(h("p", {class: "fault"}, problem.message)));
 }
 
 export async function deleteDevice(name) {
+    const here = location.hash;
     try {
         const {json: plan} = await call("DELETE", `${devicePath(name)}?dry_run=true`);
         const done = await planDialog(`Delete ${name}?`, "Delete", plan, (query) => call("DELETE", `${devicePath(name)}${query}`));
         if (done && !done.problem) {
             note(`${name} is deleted.`, "good");
-            location.hash = "#/devices";
+            if (location.hash === here)
+                location.hash = "#/devices";
         }
     } catch (problem) {
         note(problem.message, "bad");

@@ -419,6 +419,52 @@ def test_plan_comes_first_then_create_change_and_delete(signed_in, hosts):
     a.api("GET", "/v1/devices/tun0").expect(404)
 
 
+@contextlib.contextmanager
+def held_up(web, method):
+    """The answer to the next change comes when this ends."""
+    web.js("""const real = window.fetch;
+              window.fetch = (url, options) => options.method !== arguments[0] || url.includes("dry_run") ? real(url, options) :
+                  new Promise((go) => { window.__release = () => { window.fetch = real; go(real(url, options)); }; });""", method)
+    yield
+    until(lambda: web.js("return Boolean(window.__release)"), 10, f"a {method}")
+    web.js("window.__release(); delete window.__release")
+
+
+def test_who_went_elsewhere_stays_there(signed_in, hosts):
+    """While a change is under way. That it was done, or why not, is said wherever one is."""
+    web, a = signed_in, hosts[0]
+    a.device("tun0", kind="tun")
+    go(web, "/devices/tun0/change", "Change tun0")
+    web.fill("Addresses", "192.168.3.11/24")
+    web.press("Review the change")
+    with held_up(web, "PUT"):
+        web.press("Apply", "//dialog")
+        go(web, "/events", "Events")
+    web.see("tun0 is changed.")
+    assert web.js("return location.hash") == "#/events" and web.text("h1") == "Events"
+
+    go(web, "/devices/tun0/change", "Change tun0")
+    web.fill("Worker", "udp")
+    web.fill("Local address and port", "10.0.0.1:5000")
+    web.fill("Peer's address and port", "10.0.0.2:5000")
+    web.press("Review the change")
+    with held_up(web, "PUT"):
+        web.press("Apply", "//dialog")
+        go(web, "/events", "Events")
+        a.device("tun1", kind="tun", worker=udp("10.0.0.1", "10.0.0.2"))
+    web.see("cannot bind 10.0.0.1:5000")
+    until(lambda: not web.all("dialog"), 5, "an end of the dialog")
+    assert web.text("h1") == "Events"
+
+    go(web, "/devices/tun0", "tun0")
+    web.press("Delete")
+    with held_up(web, "DELETE"):
+        web.press("Delete", "//dialog")
+        go(web, "/events", "Events")
+    web.see("tun0 is deleted.")
+    assert web.js("return location.hash") == "#/events"
+
+
 def test_json_and_form_are_two_views_of_one_document(signed_in, hosts):
     web, a = signed_in, hosts[0]
     a.device("tun0", kind="tun", routes=[{"to": "10.9.0.0/16", "table": 100, "metric": 5}], worker={"type": "monitor", "log_rate": 3})
