@@ -374,9 +374,10 @@ export function changeView(main, name) {
         return;
     }
     const url = `#/devices/${encodeURIComponent(name)}`;
+    const body = h("div", {}); // of this view, which may be left before the device has come
     main.append(h("nav", {class: "crumbs", "aria-label": "Where this is"}, h("a", {href: "#/devices"}, "Devices"), " / ", h("a", {href: url}, name), " / "),
-        h("div", {class: "head"}, h("h1", {}, `Change ${name}`)));
-    loadDevice(name).then(({document, etag}) => editor(main, bare(document), false, {
+        h("div", {class: "head"}, h("h1", {}, `Change ${name}`)), body);
+    loadDevice(name).then(({document, etag}) => editor(body, bare(document), false, {
         back: url,
         send: (wanted, query) => call("PUT", `${devicePath(name)}${query}`, wanted, {"If-Match": etag}),
         done: (device) => {
@@ -384,7 +385,7 @@ export function changeView(main, name) {
             state.devices.set(name, device);
             return url;
         },
-    }), (problem) => main.append(h("p", {class: "fault"}, problem.message)));
+    }), (problem) => body.append(h("p", {class: "fault"}, problem.message)));
 }
 
 export async function deleteDevice(name) {

@@ -420,11 +420,11 @@ def test_plan_comes_first_then_create_change_and_delete(signed_in, hosts):
 
 
 @contextlib.contextmanager
-def held_up(web, method):
-    """The answer to the next change comes when this ends."""
-    web.js("""const real = window.fetch;
-              window.fetch = (url, options) => options.method !== arguments[0] || url.includes("dry_run") ? real(url, options) :
-                  new Promise((go) => { window.__release = () => { window.fetch = real; go(real(url, options)); }; });""", method)
+def held_up(web, method, path="/v1/devices/tun0"):
+    """What is asked next by that call is asked when this ends."""
+    web.js("""const real = window.fetch, [method, path] = arguments;
+              window.fetch = (url, options) => options.method !== method || url !== path ? real(url, options) :
+                  new Promise((go) => { window.__release = () => { window.fetch = real; go(real(url, options)); }; });""", method, path)
     yield
     until(lambda: web.js("return Boolean(window.__release)"), 10, f"a {method}")
     web.js("window.__release(); delete window.__release")
@@ -463,6 +463,19 @@ def test_who_went_elsewhere_stays_there(signed_in, hosts):
         go(web, "/events", "Events")
     web.see("tun0 is deleted.")
     assert web.js("return location.hash") == "#/events"
+
+
+def test_form_of_a_device_that_comes_late_is_on_its_own_page(signed_in, hosts):
+    web, a = signed_in, hosts[0]
+    store = 'return import("/assets/store.js").then(({state}) => '
+    a.device("tun0", kind="tun")
+    web.see("tun0")
+    with held_up(web, "GET"):
+        go(web, "/devices/tun0/change", "Change tun0")
+        go(web, "/events", "Events")
+        web.js(f'{store} state.devices.delete("tun0"))')
+    until(lambda: web.js(f'{store} state.devices.has("tun0"))'), 10, "the device")
+    assert not web.all("form") and web.text("h1") == "Events"
 
 
 def test_json_and_form_are_two_views_of_one_document(signed_in, hosts):
