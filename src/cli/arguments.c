@@ -190,17 +190,17 @@ bool arguments_have(const struct arguments *arguments, const char *flag)
     return arguments_text(arguments, flag) != NULL;
 }
 
-int arguments_number(const struct arguments *arguments, const char *flag, bool zero, uint64_t most, uint64_t *ret_value,
-                     struct err *ret_err)
+int arguments_number(const struct arguments *arguments, const char *flag, uint64_t least, uint64_t most,
+                     uint64_t *ret_value, struct err *ret_err)
 {
     const char *text = arguments_text(arguments, flag);
     uint64_t value;
 
     if (!text)
         return 0;
-    if (text_to_u64(text, most, &value) < 0 || (!value && !zero))
-        return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "--%s %.60s: this must be a number from %d to %llu",
-                       flag, text, zero ? 0 : 1, (unsigned long long)most);
+    if (text_to_u64(text, most, &value) < 0 || value < least)
+        return err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "--%s %.60s: this must be a number from %llu to %llu",
+                       flag, text, (unsigned long long)least, (unsigned long long)most);
     *ret_value = value;
     return 0;
 }

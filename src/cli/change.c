@@ -18,7 +18,7 @@ int change_query(struct buf *path, const struct arguments *arguments, struct err
 {
     const char *mark = path->length && strchr(path->data, '?') ? "&" : "?";
     uint64_t confirm_s = 0;
-    int error = arguments_number(arguments, "confirm", false, 86400, &confirm_s, ret_err);
+    int error = arguments_number(arguments, "confirm", 1, 86400, &confirm_s, ret_err);
 
     if (!error && confirm_s && arguments_have(arguments, "dry-run"))
         error = err_set(ret_err, -EINVAL, ERR_INVALID_REQUEST, "", "--dry-run and --confirm do not go together");

@@ -45,6 +45,10 @@ extern const size_t common_option_count;
 
 #define ARGUMENTS_MAX 1024
 
+/* Of the counters' stream, as api/openapi.yaml has it. */
+#define INTERVAL_LEAST_MS 100
+#define INTERVAL_MOST_MS  60000
+
 struct arguments {
     const struct command *command; /* NULL: none was named */
     size_t count, value_count;
@@ -62,9 +66,9 @@ bool arguments_have(const struct arguments *arguments, const char *flag);
 const char *arguments_text(const struct arguments *arguments, const char *flag);
 /* The next after *at, which begins with 0; NULL where there are no more. */
 const char *arguments_next(const struct arguments *arguments, const char *flag, size_t *at);
-/* A number from 1 (`zero`: 0) to `most`; *ret_value stays as it is where the option was not given. */
-int arguments_number(const struct arguments *arguments, const char *flag, bool zero, uint64_t most, uint64_t *ret_value,
-                     struct err *ret_err);
+/* A number from `least` to `most`; *ret_value stays as it is where the option was not given. */
+int arguments_number(const struct arguments *arguments, const char *flag, uint64_t least, uint64_t most,
+                     uint64_t *ret_value, struct err *ret_err);
 
 /* The usage of one command, or the overview. */
 void help_command(const struct command *command, struct buf *out);

@@ -54,7 +54,7 @@ static int capture_path(const struct arguments *arguments, struct buf *path, str
     }
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
         uint64_t value = 0;
-        int error = arguments_number(arguments, numbers[i].flag, false, numbers[i].most, &value, ret_err);
+        int error = arguments_number(arguments, numbers[i].flag, 1, numbers[i].most, &value, ret_err);
         if (error)
             return error;
         if (value) {

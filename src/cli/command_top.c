@@ -297,7 +297,7 @@ static int top_options(struct top *top, const struct arguments *arguments, struc
                        struct err *ret_err)
 {
     const char *selector = arguments_text(arguments, "selector"), *sort = arguments_text(arguments, "sort");
-    int error = arguments_number(arguments, "interval", false, 60000, interval_ms, ret_err);
+    int error = arguments_number(arguments, "interval", INTERVAL_LEAST_MS, INTERVAL_MOST_MS, interval_ms, ret_err);
 
     if (error)
         return error;

@@ -97,10 +97,10 @@ static int watch_path(const struct arguments *arguments, struct buf *path, struc
 {
     static const char *const passed_on[] = {"device", "selector"};
     uint64_t interval_ms = 0, after = UINT64_MAX;
-    int error = arguments_number(arguments, "interval", false, 60000, &interval_ms, ret_err);
+    int error = arguments_number(arguments, "interval", INTERVAL_LEAST_MS, INTERVAL_MOST_MS, &interval_ms, ret_err);
 
     if (!error)
-        error = arguments_number(arguments, "after", true, INT64_MAX, &after, ret_err);
+        error = arguments_number(arguments, "after", 0, INT64_MAX, &after, ret_err);
     if (error)
         return error;
     buf_printf(path, "/v1/watch?topics=events%s", arguments_have(arguments, "counters") ? ",counters" : "");
@@ -127,9 +127,9 @@ enum cli_exit command_watch(struct cli *cli, const struct arguments *arguments)
     int error = watch_path(arguments, &path, &e);
 
     if (!error)
-        error = arguments_number(arguments, "count", false, UINT32_MAX, &watching.left, &e);
+        error = arguments_number(arguments, "count", 1, UINT32_MAX, &watching.left, &e);
     if (!error)
-        error = arguments_number(arguments, "for", false, 86400 * 365, &for_s, &e);
+        error = arguments_number(arguments, "for", 1, 86400 * 365, &for_s, &e);
     int64_t end_ns = clock_monotonic_ns() + (int64_t)for_s * NSEC_PER_SEC;
     enum cli_exit exit = error ? cli_fail(error, &e) : listener_open(&listener, cli, path.data, on_message, &watching);
     while (!exit && !ended) {
@@ -154,10 +154,10 @@ static enum cli_exit events_path(struct cli *cli, const struct arguments *argume
     uint64_t last = LAST_DEFAULT, after = UINT64_MAX;
     struct err e = {0};
     cJSON *list = NULL;
-    int error = arguments_number(arguments, "last", false, 1000, &last, &e);
+    int error = arguments_number(arguments, "last", 1, 1000, &last, &e);
 
     if (!error)
-        error = arguments_number(arguments, "after", true, INT64_MAX, &after, &e);
+        error = arguments_number(arguments, "after", 0, INT64_MAX, &after, &e);
     if (error)
         return cli_fail(error, &e);
     if (after == UINT64_MAX) {

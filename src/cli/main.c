@@ -46,7 +46,7 @@ static int read_settings(struct cli *cli, const struct arguments *arguments, cha
     const char *file = setting(arguments, "token-file", "TUNWRIGHT_TOKEN_FILE"), *text = getenv("TUNWRIGHT_TOKEN");
     const char *format = setting(arguments, "output", "TUNWRIGHT_OUTPUT");
     uint64_t timeout_s = CALLER_TIMEOUT_S;
-    int error = arguments_number(arguments, "timeout", false, 86400, &timeout_s, ret_err);
+    int error = arguments_number(arguments, "timeout", 1, 86400, &timeout_s, ret_err);
 
     settings->timeout_s = (unsigned)timeout_s;
     settings->socket = arguments_text(arguments, "socket");

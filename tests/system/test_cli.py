@@ -109,7 +109,8 @@ def test_version_and_help(host):
     assert "usage: tunwright token delete" in said(host, "help token")
     for line in ("", "helpp", "help nothing", "list --colour", "show", "top -o json", "list -o xml", "completion csh", "set tun0",
                  "list --timeout 0", "list --url http://localhost:1 --socket x", "create tun0 --mtu 1 --mtu 2", "token",
-                 "set tun0 mtu", "set tun0 mtu=1 mtu=2", "set tun0 mtu=1 --dry-run --confirm 5", "apply", "watch --for x"):
+                 "set tun0 mtu", "set tun0 mtu=1 mtu=2", "set tun0 mtu=1 --dry-run --confirm 5", "apply", "watch --for x", "top --once --interval x",
+                 "top --once --interval 99", "top --once --interval 60001", "watch --interval 99"):
         assert complained(host, line, USAGE), line
 
 

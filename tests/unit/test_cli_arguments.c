@@ -76,10 +76,10 @@ static void test_lines(void **state)
     assert_string_equal(arguments_text(&arguments, "file"), "-");
     takes("show --help", "show", 0); /* who asks for help has not everything together yet */
     takes("set tun0 mtu=1 --confirm 60", "set", 2);
-    assert_int_equal(arguments_number(&arguments, "confirm", false, 100, &number, &e), 0);
+    assert_int_equal(arguments_number(&arguments, "confirm", 1, 100, &number, &e), 0);
     assert_int_equal(number, 60);
-    assert_int_equal(arguments_number(&arguments, "confirm", false, 59, &number, &e), -EINVAL);
-    assert_int_equal(arguments_number(&arguments, "dry-run", false, 59, &number, &e), 0);
+    assert_int_equal(arguments_number(&arguments, "confirm", 1, 59, &number, &e), -EINVAL);
+    assert_int_equal(arguments_number(&arguments, "dry-run", 1, 59, &number, &e), 0);
     assert_int_equal(number, 60);
 
     refuses("lists");
