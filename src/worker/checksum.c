@@ -115,6 +115,16 @@ __attribute__((target("avx512f,avx512bw"), always_inline)) static inline uint64_
     __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
     size_t at = 0;
 
+    if (to) { /* a first short one, after which no store crosses a cache line */
+        size_t head = -(uintptr_t)to & (BLOCK - 2);
+        __mmask64 mask = ((__mmask64)1 << head) - 1;
+        __m512i a = _mm512_maskz_loadu_epi8(mask, from);
+
+        _mm512_mask_storeu_epi8(to, mask, a);
+        even = _mm512_and_si512(a, low);
+        odd = _mm512_srli_epi64(a, 32);
+        at = head;
+    }
     for (; at + BLOCK <= length; at += BLOCK) {
         __m512i a = _mm512_loadu_si512(from + at);
 
