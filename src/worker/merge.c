@@ -20,7 +20,8 @@ enum {
     TCP_ACK = 0x10,
     TCP_ECE = 0x40,
 
-    HEADERS_MOST = ETHERNET_HEADER_SIZE + 8 + IPV6_HEADER_SIZE + 60, /* with two VLAN tags and all TCP options */
+    TCP_HEADER_MOST = 60,
+    HEADERS_MOST = ETHERNET_HEADER_SIZE + 8 + IPV6_HEADER_SIZE + TCP_HEADER_MOST, /* with two VLAN tags */
 };
 
 /* Where the payload of a packet begins that could be merged; 0 for any other. */
@@ -48,7 +49,7 @@ static size_t merge_payload(const uint8_t *packet, size_t length, const struct p
     } else {
         return 0;
     }
-    return payload < length ? payload : 0;
+    return payload < length && payload <= HEADERS_MOST ? payload : 0;
 }
 
 /* The sum of the pseudo-header for so many bytes: the addresses are the same in the whole run. */
@@ -119,12 +120,14 @@ static bool merge_upper_continues(const struct merge *merge, const uint8_t *pack
 /* The first one's checksum is looked at when a second comes. */
 static bool merge_verify_first(struct merge *merge)
 {
+    const uint8_t *ip = merge->packet + merge->view.ip;
     size_t upper_length = merge->length - merge->upper;
 
     if (merge->verified)
         return true;
     merge->pseudo_sum = (uint16_t)~checksum_finish(checksum_add_pseudo(
         0, packet_source(merge->packet, &merge->view), 2 * packet_address_size(&merge->view), merge->view.protocol, 0));
+    merge->ip_sum = (uint16_t)~checksum_finish(checksum_add(0, ip, merge->view.header_length));
     merge->verified = merge_ip_is_right(merge->packet, &merge->view) &&
                       ((merge->lone.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
                        checksum_finish(checksum_add(merge_pseudo(merge, upper_length), merge->packet + merge->upper,
@@ -132,34 +135,40 @@ static bool merge_verify_first(struct merge *merge)
     return merge->verified;
 }
 
-/* Moves the payload behind the run and verifies it on the way; where it is wrong, all bytes go back. */
-static bool merge_take_payload(struct merge *merge, uint8_t *packet, size_t length, bool verify)
+/* Moves the payload behind the run. `sum` is that of all that the packet's checksum covers before it: where it comes out
+ * wrong with the payload, all bytes go back. */
+static bool merge_move_verified(struct merge *merge, uint8_t *packet, size_t piece, uint64_t sum)
 {
     uint8_t headers[HEADERS_MOST];
-    size_t piece = length - merge->payload;
-    uint64_t sum;
 
-    if (merge->payload > sizeof(headers) || !merge_ip_is_right(packet, &merge->view))
-        return false;
-    if (!verify) {
-        memmove(merge->packet + merge->length, packet + merge->payload, piece);
-        return true;
-    }
     memcpy(headers, packet, merge->payload); /* their place may be written over */
-    sum = merge_pseudo(merge, length - merge->upper);
-    sum = checksum_add(sum, packet + merge->upper, merge->payload - merge->upper);
-    sum = checksum_add_copy(sum, merge->packet + merge->length, packet + merge->payload, piece);
-    if (checksum_finish(sum) == 0)
+    if (checksum_finish(checksum_add_copy(sum, merge->packet + merge->length, packet + merge->payload, piece)) == 0)
         return true;
     memmove(packet + merge->payload, merge->packet + merge->length, piece);
     memcpy(packet, headers, merge->payload);
     return false;
 }
 
+static bool merge_move(struct merge *merge, uint8_t *packet, size_t piece)
+{
+    memmove(merge->packet + merge->length, packet + merge->payload, piece);
+    return true;
+}
+
+static void merge_grow(struct merge *merge, size_t piece, uint8_t tcp_flags)
+{
+    merge->length += piece;
+    merge->count++;
+    merge->next_sequence += (uint32_t)piece;
+    merge->closed = piece < merge->size || (tcp_flags & TCP_PSH);
+    if (merge->view.protocol == PROTOCOL_TCP)
+        merge->packet[merge->upper + TCP_FLAGS] |= tcp_flags & TCP_PSH;
+}
+
 bool merge_append(struct merge *merge, uint8_t *packet, size_t length, const struct packet_view *view,
                   const struct virtio_net_hdr *header)
 {
-    bool tcp = merge->view.protocol == PROTOCOL_TCP;
+    bool tcp = merge->view.protocol == PROTOCOL_TCP, moved;
     size_t piece;
     uint8_t flags = 0;
 
@@ -169,19 +178,106 @@ bool merge_append(struct merge *merge, uint8_t *packet, size_t length, const str
     piece = length - merge->payload;
     if (piece > merge->size || (!tcp && piece != merge->size) || merge->length + piece > MERGE_MOST)
         return false;
-    if (!merge_ip_continues(merge, packet) || !merge_upper_continues(merge, packet) || !merge_verify_first(merge))
+    if (!merge_ip_continues(merge, packet) || !merge_upper_continues(merge, packet) || !merge_verify_first(merge) ||
+        !merge_ip_is_right(packet, view))
         return false;
     if (tcp)
         flags = packet[merge->upper + TCP_FLAGS];
-    if (!merge_take_payload(merge, packet, length, !(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)))
+    if (header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+        moved = merge_move(merge, packet, piece);
+    else
+        moved = merge_move_verified(merge, packet, piece,
+                                    checksum_add(merge_pseudo(merge, length - merge->upper), packet + merge->upper,
+                                                 merge->payload - merge->upper));
+    if (moved)
+        merge_grow(merge, piece, flags);
+    return moved;
+}
+
+/* ---- the third and all that follow ------------------------------------------------------------------------------- */
+
+/* From the IP header to the payload, what may differ from packet to packet of a run: IPv4's ID and checksum, TCP's
+ * sequence number and PSH, and the checksum of both upper layers. */
+#define ALIKE_MOST (IPV6_HEADER_SIZE + TCP_HEADER_MOST)
+
+static const uint8_t differs[2][2][ALIKE_MOST] = {
+    {
+        {[4] = 0xff, 0xff, [10] = 0xff, 0xff, [26] = 0xff, 0xff},
+        {[4] = 0xff, 0xff, [10] = 0xff, 0xff, [24] = 0xff, 0xff, 0xff, 0xff, [33] = TCP_PSH, [36] = 0xff, 0xff},
+    },
+    {
+        {[46] = 0xff, 0xff},
+        {[44] = 0xff, 0xff, 0xff, 0xff, [53] = TCP_PSH, [56] = 0xff, 0xff},
+    },
+};
+
+/* Whether two headers differ in no other bits; the sum of the second. All headers are made of words of 32 bits. */
+static bool headers_are_alike(const uint8_t *a, const uint8_t *b, const uint8_t *apart, size_t size, uint64_t *ret_sum)
+{
+    uint64_t sum = 0, differences = 0;
+    uint32_t x, y, mask;
+
+    for (size_t at = 0; at < size; at += sizeof(x)) {
+        memcpy(&x, a + at, sizeof(x));
+        memcpy(&y, b + at, sizeof(y));
+        memcpy(&mask, apart + at, sizeof(mask));
+        differences |= (x ^ y) & ~mask;
+        sum += y;
+    }
+    *ret_sum = sum;
+    return differences == 0;
+}
+
+static uint16_t load_16(const uint8_t *bytes)
+{
+    uint16_t value;
+
+    memcpy(&value, bytes, sizeof(value));
+    return value;
+}
+
+/* Of two IPv4 headers that differ in ID and checksum only, the first right: whether the second is. */
+static bool ipv4_check_follows(const uint8_t *a, const uint8_t *b)
+{
+    uint32_t right = (uint32_t)load_16(a + 4) + load_16(a + 10), sum = (uint32_t)load_16(b + 4) + load_16(b + 10);
+
+    return (right + 2 * 0xffff - sum) % 0xffff == 0;
+}
+
+bool merge_append_alike(struct merge *merge, uint8_t *packet, size_t length)
+{
+    const uint8_t *a = merge->packet + merge->view.ip, *b = packet + merge->view.ip;
+    size_t upper = merge->view.header_length, check;
+    bool tcp = merge->view.protocol == PROTOCOL_TCP, v4 = merge->view.version == 4, moved;
+    uint8_t flags = 0;
+    uint64_t sum;
+
+    if (merge->closed || !merge->verified || length != merge->payload + merge->size ||
+        merge->length + merge->size > MERGE_MOST || memcmp(merge->packet, packet, merge->view.ip) != 0 ||
+        !headers_are_alike(a, b, differs[!v4][tcp], merge->payload - merge->view.ip, &sum))
         return false;
-    merge->length += piece;
-    merge->count++;
-    merge->next_sequence += (uint32_t)piece;
-    merge->closed = piece < merge->size || (flags & TCP_PSH);
+    if (v4 && (!ipv4_check_follows(a, b) ||
+               (!merge->view.dont_fragment && (uint16_t)(load_be16(a + 4) + merge->count) != load_be16(b + 4))))
+        return false;
+    if (tcp && load_be32(b + upper + TCP_SEQUENCE) != merge->next_sequence)
+        return false;
     if (tcp)
-        merge->packet[merge->upper + TCP_FLAGS] |= flags & TCP_PSH;
-    return true;
+        flags = b[upper + TCP_FLAGS];
+    check = upper + (tcp ? SPLIT_TCP_CHECKSUM : SPLIT_UDP_CHECKSUM);
+    if (merge->lone.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
+        if (load_16(a + check) != load_16(b + check)) /* the pseudo-header's sum */
+            return false;
+        moved = merge_move(merge, packet, merge->size);
+    } else {
+        if (!tcp && load_16(b + check) == 0)
+            return false;
+        /* the IP header is in the sum, and taken out again */
+        sum += merge_pseudo(merge, length - merge->upper) + (uint16_t)~merge->ip_sum;
+        moved = merge_move_verified(merge, packet, merge->size, sum);
+    }
+    if (moved)
+        merge_grow(merge, merge->size, flags);
+    return moved;
 }
 
 static void merge_patch_ip(struct merge *merge)

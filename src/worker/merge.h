@@ -27,7 +27,8 @@ struct merge {
     uint32_t next_sequence;     /* TCP */
     bool closed;                /* nothing may follow: it was not of a kind that is merged, was short, or was pushed */
     bool verified;              /* the first one's checksum is right */
-    uint16_t pseudo_sum;        /* of the pseudo-header without the length, folded; set with `verified` */
+    uint16_t pseudo_sum;        /* of the pseudo-header without the length, folded; set with `verified` … */
+    uint16_t ip_sum;            /* … as that of the first one's IP header */
     struct virtio_net_hdr lone; /* what goes before the first if nothing is appended */
 };
 
@@ -40,6 +41,10 @@ void merge_begin(struct merge *merge, uint8_t *packet, size_t length, const stru
  * moved. False: it and the run are as they were. */
 bool merge_append(struct merge *merge, uint8_t *packet, size_t length, const struct packet_view *view,
                   const struct virtio_net_hdr *header);
+
+/* The same for one whose headers are the first one's but for what counts up, which is found out by comparing them and
+ * without a look at what they say: most of a run are such. False also where merge_append would take the packet. */
+bool merge_append_alike(struct merge *merge, uint8_t *packet, size_t length);
 
 /* The run as it is to be written to the device: its headers made right for all of it, and the virtio_net_hdr that
  * goes before it. A lone packet stays as it came, with the header it came with. */

@@ -4,6 +4,8 @@
 #include "worker/merge.h"
 #include "worker/udp_unwrap.h"
 
+#include <string.h>
+
 /* The kernel does not understand a super-packet (some versions have that bug): as packets it does. */
 static void write_split(struct lane *lane, const struct merge *merge, const struct virtio_net_hdr *header)
 {
@@ -46,18 +48,30 @@ static void write_run(struct lane *lane, struct merge *merge)
     }
 }
 
+/* Joins the run where `head` bytes before the packet, and its headers, say what the run's first one's did: what was
+ * judged of that one holds for this one. */
+static bool join_alike(struct merge *merge, uint8_t *bytes, size_t length, size_t head)
+{
+    return merge->verified && length > head && memcmp(bytes, merge->packet - head, head) == 0 &&
+           merge_append_alike(merge, bytes + head, length - head);
+}
+
 /* Datagrams that lie back to back in lane->packet. Each is judged by itself, and then joins the run or ends it. */
 static void take_datagrams(struct lane *lane, const struct wire_datagram *datagram)
 {
     const struct udp *udp = &lane->udp;
     struct merge merge = {.count = 0};
+    size_t head = 0; /* of the run's first */
 
     for (size_t at = 0; at < datagram->length; at += datagram->segment) {
         uint8_t *bytes = lane->packet.bytes + at;
         size_t left = datagram->length - at, length = left < datagram->segment ? left : datagram->segment;
         struct udp_arrival arrival;
-        enum drop_reason reason = udp_unwrap(lane->config->kind, bytes, length, datagram->tos, &arrival);
+        enum drop_reason reason;
 
+        if (join_alike(&merge, bytes, length, head))
+            continue;
+        reason = udp_unwrap(lane->config->kind, bytes, length, datagram->tos, &arrival);
         if (reason != PACKET_FORWARD) {
             counter_drop(lane->counters, reason);
             lane_capture(lane, bytes, length, reason);
@@ -68,6 +82,7 @@ static void take_datagrams(struct lane *lane, const struct wire_datagram *datagr
         if (merge.count > 0 && merge_append(&merge, bytes, length, &arrival.view, &arrival.header))
             continue;
         write_run(lane, &merge);
+        head = arrival.head;
         merge_begin(&merge, bytes, length, &arrival.view, &arrival.header,
                     lane->forwarder->device_offload & DEVICE_USO);
         merge.closed = merge.closed || !udp->merges;

@@ -191,15 +191,20 @@ static void sample_merge(const struct sample *sample, bool usable)
 {
     struct merge merge = {.count = 0};
     struct virtio_net_hdr header;
+    size_t head = 0;
 
     for (size_t at = 0; at < sample->segments_bytes; at += sample->segment) {
         struct udp_arrival arrival;
 
+        if (merge.verified && memcmp(room + at, merge.packet - head, head) == 0 &&
+            merge_append_alike(&merge, room + at + head, sample->segment - head))
+            continue;
         must(udp_unwrap(DEVICE_TUN, room + at, sample->segment, 0, &arrival) == PACKET_FORWARD, "a segment is refused");
         if (merge.count > 0 && merge_append(&merge, room + at + arrival.head, sample->segment - arrival.head,
                                             &arrival.view, &arrival.header))
             continue;
         must(merge.count == 0 || !usable, "segments are not merged");
+        head = arrival.head;
         merge_begin(&merge, room + at + arrival.head, sample->segment - arrival.head, &arrival.view, &arrival.header,
                     true);
     }

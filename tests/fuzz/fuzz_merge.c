@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static uint8_t bytes[PACKET_ROOM];
     struct virtio_net_hdr header;
     struct merge merge = {0};
-    size_t segment;
+    size_t segment, head = 0;
 
     if (size < 4 || size - 3 > sizeof(bytes))
         return 0;
@@ -25,6 +25,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         uint8_t *packet = bytes + at;
         struct udp_arrival arrival;
 
+        if (merge.verified && here > head && memcmp(packet, merge.packet - head, head) == 0 &&
+            merge_append_alike(&merge, packet + head, here - head))
+            continue;
         if (udp_unwrap(kind, packet, here, 0, &arrival) != PACKET_FORWARD)
             continue;
         packet += arrival.head;
@@ -33,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             continue;
         if (merge.count > 0)
             merge_finish(&merge, &header);
+        head = arrival.head;
         merge_begin(&merge, packet, here, &arrival.view, &arrival.header, data[0] & 2);
     }
     if (merge.count > 0)

@@ -70,17 +70,21 @@ static void test_round_trip(void **state)
 /* What came in datagrams of one length, merged as far as it goes; how many runs it made. */
 static size_t merge_datagrams(enum device_kind kind, uint8_t *bytes, size_t length, size_t segment, struct merge *merge)
 {
-    size_t runs = 0;
+    size_t runs = 0, head = 0;
 
     for (size_t at = 0; at < length; at += segment) {
         size_t here = length - at < segment ? length - at : segment;
         struct udp_arrival arrival;
 
+        if (runs > 0 && memcmp(bytes + at, merge->packet - head, head) == 0 &&
+            merge_append_alike(merge, bytes + at + head, here - head))
+            continue;
         assert_int_equal(udp_unwrap(kind, bytes + at, here, 0, &arrival), PACKET_FORWARD);
         if (runs > 0 &&
             merge_append(merge, bytes + at + arrival.head, here - arrival.head, &arrival.view, &arrival.header))
             continue;
-        merge_begin(merge, bytes + at + arrival.head, here - arrival.head, &arrival.view, &arrival.header, true);
+        head = arrival.head;
+        merge_begin(merge, bytes + at + head, here - head, &arrival.view, &arrival.header, true);
         runs++;
     }
     return runs;
@@ -206,8 +210,37 @@ static void test_mixed(void **state)
     }
 }
 
+/* Right checksums again, as somebody on the way would make them. */
+static void mend(const struct recipe *recipe, uint8_t *bytes, size_t length)
+{
+    struct packet_view view;
+    size_t upper, check;
+
+    assert_int_equal(packet_parse(recipe->kind, bytes, length, &view), 0);
+    upper = view.ip + view.header_length;
+    check = upper + (recipe->protocol == PROTOCOL_TCP ? 16 : 6);
+    if (view.version == 4) {
+        store_be16(bytes + view.ip + 10, 0);
+        store_be16(bytes + view.ip + 10, naive_checksum(0, bytes + view.ip, 20));
+    }
+    store_be16(bytes + check, 0);
+    store_be16(bytes + check,
+               naive_checksum(naive_pseudo(bytes, &view, length - upper), bytes + upper, length - upper));
+}
+
+static void leave_checksum(const struct recipe *recipe, uint8_t *bytes, size_t length)
+{
+    struct packet_view view;
+    size_t upper;
+
+    assert_int_equal(packet_parse(recipe->kind, bytes, length, &view), 0);
+    upper = view.ip + view.header_length;
+    store_be16(bytes + upper + (recipe->protocol == PROTOCOL_TCP ? 16 : 6),
+               (uint16_t)~naive_checksum(naive_pseudo(bytes, &view, length - upper), NULL, 0));
+}
+
 /* Two packets that follow one another, of which the second is spoilt in one way each: both stay as they are. */
-static void check_apart(const struct recipe *recipe, size_t at, uint8_t change, bool mend)
+static void check_apart(const struct recipe *recipe, size_t at, uint8_t change, bool mended)
 {
     size_t length, segment, bytes;
     struct virtio_net_hdr header;
@@ -215,25 +248,12 @@ static void check_apart(const struct recipe *recipe, size_t at, uint8_t change, 
 
     assert_true(cut(recipe, &length, &segment, &bytes) >= 2);
     segments[segment + at] ^= change;
-    if (mend) { /* with right checksums again: it is the difference that counts */
-        uint8_t *second = segments + segment;
-        struct packet_view view;
-        size_t upper;
-
-        assert_int_equal(packet_parse(recipe->kind, second, segment, &view), 0);
-        upper = view.ip + view.header_length;
-        if (view.version == 4) {
-            store_be16(second + view.ip + 10, 0);
-            store_be16(second + view.ip + 10, naive_checksum(0, second + view.ip, 20));
-        }
-        store_be16(second + upper + (recipe->protocol == PROTOCOL_TCP ? 16 : 6), 0);
-        store_be16(second + upper + (recipe->protocol == PROTOCOL_TCP ? 16 : 6),
-                   naive_checksum(naive_pseudo(second, &view, segment - upper), second + upper, segment - upper));
-    }
+    if (mended) /* it is the difference that counts */
+        mend(recipe, segments + segment, segment);
     memcpy(before, segments, bytes);
     begin(&merge, recipe->kind, segments, segment);
     if (append(&merge, recipe->kind, segments + segment, segment))
-        fail_msg("merged with byte %zu changed by %02x%s", at, change, mend ? ", checksum mended" : "");
+        fail_msg("merged with byte %zu changed by %02x%s", at, change, mended ? ", checksum mended" : "");
     merge_finish(&merge, &header);
     assert_int_equal(merge.length, segment);
     assert_int_equal(header.gso_type, 0);
@@ -334,7 +354,8 @@ static void test_ends(void **state)
     assert_int_equal(count, 65);
     begin(&merge, DEVICE_TUN, segments, segment);
     for (size_t i = 1; i < count; i++)
-        assert_int_equal(append(&merge, DEVICE_TUN, segments + i * segment, segment),
+        assert_int_equal(i % 2 ? append(&merge, DEVICE_TUN, segments + i * segment, segment)
+                               : merge_append_alike(&merge, segments + i * segment, segment),
                          48 + (i + 1) * 1000 <= MERGE_MOST);
 }
 
@@ -367,6 +388,115 @@ static void test_alone(void **state)
     assert_true(merge.closed);
 }
 
+/* Of three packets that follow one another the third is changed in a random way, or in none: whether it is taken by its
+ * likeness. Where it is, merge_append would have done the very same, and where it is not, nothing has changed. */
+static bool third_is_taken(const struct recipe *recipe, bool left, size_t *ret_changes)
+{
+    static uint8_t other[sizeof(segments)];
+    struct virtio_net_hdr header = {.flags = left ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0};
+    size_t length, segment, bytes, headers, at;
+    struct packet_view view;
+    struct merge merge, same;
+    bool taken;
+
+    assert_true(cut(recipe, &length, &segment, &bytes) >= 3);
+    headers = segment - recipe->size;
+    for (at = 0; left && at < bytes; at += segment)
+        leave_checksum(recipe, segments + at, segment);
+    for (*ret_changes = random_below(3), at = 0; at < *ret_changes; at++)
+        segments[2 * segment + random_below((uint32_t)(random_below(2) ? segment : headers))] ^=
+            (uint8_t)(1 << random_below(8));
+    if (packet_parse(recipe->kind, segments + 2 * segment, segment, &view) < 0 || view.version != recipe->version ||
+        view.header_length != (recipe->version == 4 ? 20 : 40) || view.ip_length != segment - view.ip)
+        return false; /* not for merge_append */
+    if (!left && random_below(2))
+        mend(recipe, segments + 2 * segment, segment);
+    memcpy(before, segments, bytes);
+    for (size_t i = 0; i < 2; i++) {
+        uint8_t *room = i == 0 ? segments : other;
+        struct merge *run = i == 0 ? &merge : &same;
+
+        memcpy(room, before, bytes);
+        assert_int_equal(packet_parse(recipe->kind, room, segment, &view), 0);
+        merge_begin(run, room, segment, &view, &header, true);
+        assert_true(merge_append(run, room + segment, segment, &view, &header));
+    }
+    memcpy(before, segments, bytes);
+    taken = merge_append_alike(&merge, segments + 2 * segment, segment);
+    if (!taken) { /* between the two lies what was moved away */
+        assert_memory_equal(segments, before, merge.length);
+        assert_memory_equal(segments + 2 * segment, before + 2 * segment, bytes - 2 * segment);
+        assert_int_equal(merge.count, 2);
+        return false;
+    }
+    assert_int_equal(packet_parse(recipe->kind, other + 2 * segment, segment, &view), 0);
+    assert_true(merge_append(&same, other + 2 * segment, segment, &view, &header));
+    assert_memory_equal(segments, other, bytes);
+    same.packet = merge.packet;
+    assert_int_equal(merge.length, same.length);
+    assert_int_equal(merge.count, same.count);
+    assert_int_equal(merge.closed, same.closed);
+    assert_int_equal(merge.next_sequence, same.next_sequence);
+    return true;
+}
+
+static void test_alike(void **state)
+{
+    size_t changes, taken_changed = 0;
+
+    (void)state;
+    for (int round = 0; round < 20000; round++) {
+        struct recipe recipe = recipe_random();
+
+        recipe.flags &= 0x58; /* with none of those that are a first packet's alone */
+        recipe.payload_length = recipe.size * (3 + random_below(2));
+        bool taken = third_is_taken(&recipe, random_below(2), &changes);
+        assert_true(taken || changes > 0);
+        taken_changed += taken && changes > 0;
+    }
+    assert_in_range(taken_changed, 50, 10000); /* a pushed one, one with another payload and its checksum, … */
+}
+
+/* What is not the first one's is looked at by merge_append: the third packet's checksum is not there, the fourth is longer. */
+static void test_not_alike(void **state)
+{
+    const struct recipe udp = {.version = 4, .protocol = PROTOCOL_UDP, .size = 100, .payload_length = 400};
+    const struct virtio_net_hdr left = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 20, .csum_offset = 6};
+    size_t length, segment, bytes;
+    struct packet_view view;
+    struct merge merge;
+
+    (void)state;
+    assert_int_equal(cut(&udp, &length, &segment, &bytes), 4);
+    begin(&merge, DEVICE_TUN, segments, segment);
+    assert_false(merge_append_alike(&merge, segments + segment, segment)); /* the first has not been verified yet */
+    assert_true(append(&merge, DEVICE_TUN, segments + segment, segment));
+    memcpy(before, segments, bytes);
+    store_be16(segments + 2 * segment + 28, 0); /* the payload makes the sum right */
+    mend(&udp, segments + 2 * segment, segment);
+    memcpy(segments + 2 * segment + 28, segments + 2 * segment + 26, 2);
+    store_be16(segments + 2 * segment + 26, 0);
+    assert_false(merge_append_alike(&merge, segments + 2 * segment, segment));
+    memcpy(segments, before, bytes);
+    assert_false(merge_append_alike(&merge, segments + 2 * segment, segment - 1));
+    assert_false(merge_append_alike(&merge, segments + 2 * segment, segment + 1));
+    assert_true(merge_append_alike(&merge, segments + 2 * segment, segment));
+    merge.closed = true;
+    assert_false(merge_append_alike(&merge, segments + 3 * segment, segment));
+
+    /* a checksum that is left to us begins with the pseudo-header's sum */
+    for (unsigned change = 0; change < 2; change++) {
+        assert_int_equal(cut(&udp, &length, &segment, &bytes), 4);
+        for (size_t at = 0; at < bytes; at += segment)
+            leave_checksum(&udp, segments + at, segment);
+        assert_int_equal(packet_parse(DEVICE_TUN, segments, segment, &view), 0);
+        merge_begin(&merge, segments, segment, &view, &left, true);
+        assert_true(merge_append(&merge, segments + segment, segment, &view, &left));
+        segments[2 * segment + 27] ^= (uint8_t)change;
+        assert_int_equal(merge_append_alike(&merge, segments + 2 * segment, segment), change == 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,6 +508,8 @@ int main(void)
         cmocka_unit_test(test_corruption),
         cmocka_unit_test(test_differences),
         cmocka_unit_test(test_fixed_id),
+        cmocka_unit_test(test_alike),
+        cmocka_unit_test(test_not_alike),
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_alone),
     };
