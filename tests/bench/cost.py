@@ -36,6 +36,8 @@ LOADS = [
     ("tcp_wire", "TCP, one stream, wire1500", "wire1500", lambda lab, s: measure.tcp(lab, paths.UDP, 1, s, [])),
     ("bulk", "UDP super-packets", "default",
      lambda lab, s: measure.udp(lab, paths.UDP, s, measure.BULK_BYTES, measure.BULK_SEGMENTS)),
+    ("bulk_gro", "UDP super-packets to UDP_GRO", "default",
+     lambda lab, s: measure.udp(lab, paths.UDP, s, measure.BULK_BYTES, measure.BULK_SEGMENTS, gro=True)),
     ("single_1400", "1,400-byte packets", "default", lambda lab, s: measure.udp(lab, paths.UDP, s, measure.BULK_BYTES)),
     ("single_64", "64-byte packets", "default", lambda lab, s: measure.udp(lab, paths.UDP, s, measure.FLOOD_BYTES)),
 ]

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is measured of one path. Each function puts a load on it and returns figures, {key: number}."""
+"""What is measured of one path. Each function puts a load on it and returns figures, {key: number}.
+
+Every program is the leader of a session of its own, as the tunnels are: Linux shares the CPUs out among sessions first
+(sched_autogroup), and two ends in one would have to do with half of what they have on two hosts.
+"""
 
 import contextlib
 import json
@@ -33,7 +37,8 @@ def system_busy_seconds():
 
 
 @contextlib.contextmanager
-def ended(process):
+def running(namespace, *command, **options):
+    process = namespace.popen(*command, start_new_session=True, **options)
     try:
         yield process
     finally:
@@ -42,13 +47,12 @@ def ended(process):
 
 
 def tcp(lab, path, streams, seconds, pids):
-    server = lab.b.popen("iperf3", "-s", "-1", "-B", path.remote, "-p", PORT, stdout=subprocess.DEVNULL,
-                         stderr=subprocess.DEVNULL)
-    with ended(server):
+    with running(lab.b, "iperf3", "-s", "-1", "-B", path.remote, "-p", PORT, stdout=subprocess.DEVNULL,
+                 stderr=subprocess.DEVNULL) as server:
         until(lambda: str(PORT) in lab.b.run("ss", "-Hltn", f"sport = :{PORT}").stdout, 10, "iperf3 that listens")
         cpu, busy = process_cpu_seconds(pids), system_busy_seconds()
         text = lab.a.run("iperf3", "-c", path.remote, "-p", PORT, "-t", seconds, "-P", streams, "-J",
-                         timeout=seconds + 20).stdout
+                         timeout=seconds + 20, start_new_session=True).stdout
         cpu, busy = process_cpu_seconds(pids) - cpu, system_busy_seconds() - busy
         server.wait(5)
     end = json.loads(text)["end"]
@@ -62,27 +66,28 @@ def tcp(lab, path, streams, seconds, pids):
     return result
 
 
-def udp(lab, path, seconds, payload_bytes, segments=1):
-    """Datagrams as fast as they are taken: what came, in datagrams a second, and the share of what was sent."""
-    arguments = [path.remote, PORT, None, payload_bytes, segments]
-    receiver = lab.b.popen(lab.udp_load, "receive", *(seconds + 0.5 if a is None else a for a in arguments),
-                           stdout=subprocess.PIPE, text=True)
-    with ended(receiver):
+def udp(lab, path, seconds, payload_bytes, segments=1, gro=False):
+    """Datagrams as fast as they are taken, `segments` a call, received one by one or with UDP_GRO: what came, in datagrams
+    a second, and the share of what was sent."""
+    to = [path.remote, PORT]
+    with running(lab.b, lab.udp_load, "receive", *to, seconds + 0.5, payload_bytes, segments if gro else 1,
+                 stdout=subprocess.PIPE, text=True) as receiver:
         receiver.stdout.readline()  # it listens
-        sent = json.loads(lab.a.run(lab.udp_load, "send", *(seconds if a is None else a for a in arguments),
-                                    timeout=seconds + 20).stdout)
+        sent = json.loads(lab.a.run(lab.udp_load, "send", *to, seconds, payload_bytes, segments, timeout=seconds + 20,
+                                    start_new_session=True).stdout)
         received = json.loads(receiver.communicate(timeout=10)[0])
     assert received["received"] > 0 and received["seconds"] > 0, f"{path.name}: none of {sent['sent']} datagrams came"
     return received["received"] / received["seconds"], received["received"] / sent["sent"], received["received"]
 
 
-def bulk(lab, path, seconds, pids):
+def bulk(lab, path, seconds, pids, gro):
     cpu = process_cpu_seconds(pids)
-    per_s, share, received = udp(lab, path, seconds, BULK_BYTES, BULK_SEGMENTS)
+    per_s, share, received = udp(lab, path, seconds, BULK_BYTES, BULK_SEGMENTS, gro)
     cpu = process_cpu_seconds(pids) - cpu
-    result = {"bulk_gbit_s": per_s * BULK_BYTES * 8 / 1e9, "bulk_lost_share": 1 - share}
+    key = "bulk_gro" if gro else "bulk"
+    result = {f"{key}_gbit_s": per_s * BULK_BYTES * 8 / 1e9, f"{key}_lost_share": 1 - share}
     if pids:
-        result["bulk_cpu_s_per_gb"] = cpu / (received * BULK_BYTES / 1e9)
+        result[f"{key}_cpu_s_per_gb"] = cpu / (received * BULK_BYTES / 1e9)
     return result
 
 
@@ -97,8 +102,8 @@ def percentile(ordered, percent):
 def flood(lab, path, seconds):
     """Small packets, and meanwhile pings the other way. Their answers go with the flood, and share its losses."""
     count = max(1, int(seconds * 0.9 / PING_INTERVAL_S))
-    with ended(lab.b.popen("ping", "-n", "-c", count, "-i", PING_INTERVAL_S, "-W", 1, path.local, stdout=subprocess.PIPE,
-                           stderr=subprocess.DEVNULL, text=True)) as ping:
+    with running(lab.b, "ping", "-n", "-c", count, "-i", PING_INTERVAL_S, "-W", 1, path.local, stdout=subprocess.PIPE,
+                 stderr=subprocess.DEVNULL, text=True) as ping:
         per_s, share, _ = udp(lab, path, seconds, FLOOD_BYTES)
         times = ping_times_us(ping.communicate(timeout=20)[0])
     result = {"flood_kpps": per_s / 1e3, "flood_delivered_share": share, "flood_ping_share": min(1, len(times) / count)}
@@ -116,4 +121,5 @@ def ping(lab, path, count):
 def everything(lab, path, seconds, pings):
     pids = path.pids(lab)
     return {**ping(lab, path, pings), **tcp(lab, path, 1, seconds, pids), **tcp(lab, path, 4, seconds, pids),
-            **bulk(lab, path, seconds, pids), **flood(lab, path, seconds)}
+            **bulk(lab, path, seconds, pids, gro=False), **bulk(lab, path, seconds, pids, gro=True),
+            **flood(lab, path, seconds)}

@@ -13,6 +13,7 @@ COLUMNS = [  # key, heading, format, whether its ratio is shown
     ("tcp1_cpu_s_per_gb", "tunnel CPU, s/GB", "{:.2f}", True),
     ("tcp1_busy_s_per_gb", "system busy, s/GB", "{:.2f}", True),
     ("bulk_gbit_s", "UDP bulk, Gbit/s", "{:.2f}", True),
+    ("bulk_gro_gbit_s", "UDP bulk to UDP_GRO, Gbit/s", "{:.2f}", True),
     ("flood_kpps", "64-byte packets, k/s", "{:.0f}", True),
     ("flood_ping_share", "pings answered in it", "{:.0%}", False),
     ("ping_p50_us", "ping p50, µs", "{:.0f}", True),

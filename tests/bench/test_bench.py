@@ -34,7 +34,8 @@ def test_short(tmp_path):
     for setting in ("default", "wire1500"):
         result = report["settings"][setting]
         for path in ("veth", "vxlan", "udp", "gue"):
-            for key in ("tcp1_gbit_s", "tcp4_gbit_s", "tcp1_busy_s_per_gb", "bulk_gbit_s", "flood_kpps", "ping_p50_us", "ping_p99_us"):
+            for key in ("tcp1_gbit_s", "tcp4_gbit_s", "tcp1_busy_s_per_gb", "bulk_gbit_s",
+                        "bulk_gro_gbit_s", "flood_kpps", "ping_p50_us", "ping_p99_us"):
                 assert result["median"][path][key] > 0, (setting, path, key)
         assert result["median"]["udp"]["tcp1_cpu_s_per_gb"] > 0
         assert result["ratio"]["veth"]["tcp1_gbit_s"] > 0

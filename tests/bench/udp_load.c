@@ -5,8 +5,8 @@
  *     udp_load receive ADDRESS PORT SECONDS PAYLOAD_BYTES SEGMENTS
  *     udp_load send    ADDRESS PORT SECONDS PAYLOAD_BYTES SEGMENTS
  *
- * With SEGMENTS 1 each datagram is one of a sendmmsg. With more, each send is that many by UDP_SEGMENT, and the receiver
- * takes what UDP_GRO put together. The receiver counts for SECONDS, and measures from its first datagram to its last,
+ * With SEGMENTS 1 each datagram is one of a sendmmsg or recvmmsg. With more, each send is that many by UDP_SEGMENT, and a
+ * receiver takes what UDP_GRO put together; the two ends need not be alike. The receiver counts for SECONDS, and measures from its first datagram to its last,
  * so that it may be started early. Each prints one JSON object.
  */
 #include <arpa/inet.h>
