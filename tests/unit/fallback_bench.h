@@ -30,13 +30,14 @@ static inline int udp_socket(uint16_t *ret_port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), bytes = 8 << 20;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), bytes = 8 << 20, on = 1;
 
     assert_true(fd >= 0);
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) < 0)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    assert_int_equal(setsockopt(fd, IPPROTO_IP, IP_RECVTOS, &on, sizeof(on)), 0);
     *ret_port = ntohs(address.sin_port);
     return fd;
 }
@@ -255,15 +256,29 @@ static inline void device_offer(const struct worker *w, const struct virtio_net_
     assert_int_equal(send(w->queue_far, packet, DEVICE_HEADER_SIZE + length, 0), DEVICE_HEADER_SIZE + length);
 }
 
+/* Each datagram's TOS must be that of the packet in it. */
 static inline void peer_take_all(const struct worker *w, struct row *row)
 {
     static uint8_t datagram[PACKET_ROOM];
+    _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(int))];
+    struct iovec part = {.iov_base = datagram, .iov_len = sizeof(datagram)};
 
     for (;;) {
-        ssize_t n = recv(w->peer, datagram, sizeof(datagram), MSG_DONTWAIT);
+        struct msghdr message = {
+            .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+        ssize_t n = recvmsg(w->peer, &message, MSG_DONTWAIT);
+        const struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+        struct packet_view view;
+        struct gue gue;
+        int head;
 
         if (n < 0)
             break;
+        head = gue_is_there(datagram, (size_t)n) ? gue_parse(datagram, (size_t)n, &gue) : 0;
+        assert_true(head >= 0);
+        assert_int_equal(packet_parse_bare(datagram + head, (size_t)(n - head), &view), 0);
+        assert_true(c && c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS);
+        assert_int_equal(*CMSG_DATA(c), view.tos);
         row_add(row, datagram, (size_t)n);
     }
 }
@@ -320,6 +335,8 @@ static inline void expect_delivery_out(struct worker *w, bool plainly)
     expect_same(got, wanted);
     assert_int_equal(counters(w)->wire_out.packets, counters(w)->device_in.packets);
     assert_int_equal(counters(w)->wire_out.packets, wanted->count);
+    assert_int_equal(counters(w)->device_in.bytes, wanted->used);
+    assert_int_equal(counters(w)->wire_out.bytes, wanted->used);
     expect_all_counted(w);
     free(wanted);
     free(got);

@@ -34,6 +34,7 @@ static struct {
 
 static struct {
     unsigned sends, sends_of_segments, writes_of_super, writes_of_udp_super, datagrams_in_one;
+    size_t lengths[8];     /* of the first sends */
     unsigned long offload; /* the last TUNSETOFFLOAD that was granted */
     bool path_error;       /* EMSGSIZE was said, and not yet why */
     bool may_fragment;     /* IP_PMTUDISC_DONT */
@@ -67,6 +68,8 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
     segment = segment_of(message);
     for (size_t i = 0; i < message->msg_iovlen; i++)
         length += message->msg_iov[i].iov_len;
+    if (seen.sends < ARRAY_SIZE(seen.lengths))
+        seen.lengths[seen.sends] = length;
     seen.sends++;
     seen.sends_of_segments += segment != 0;
     if (segment && refusal.send_segments)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the udp worker does where the kernel refuses an offload, or has no room: the worker's own code, between a packet
- * socket in the place of the device's queue and a UDP socket in the place of the peer.  *
+ * socket in the place of the device's queue and a UDP socket in the place of the peer.
+ *
  * Whatever is refused, the peer and the device must get the very bytes that they get where nothing is offloaded.
  */
 #include "fallback_bench.h"
@@ -131,6 +132,95 @@ static void segments_refused_now_and_then(void **state)
     }
 }
 
+/* An IPv4 UDP packet, or a super-packet of such. */
+static void offer_udp(const struct worker *w, size_t size, size_t payload_length, uint8_t tos, bool dont_fragment)
+{
+    static uint8_t bytes[PACKET_ROOM];
+    const struct recipe recipe = {.version = 4,
+                                  .protocol = PROTOCOL_UDP,
+                                  .tos = tos,
+                                  .dont_fragment = dont_fragment,
+                                  .size = size,
+                                  .payload_length = payload_length};
+    struct virtio_net_hdr header;
+    size_t length = recipe_make(&recipe, bytes, &header);
+
+    if (payload_length <= size)
+        header.gso_type = VIRTIO_NET_HDR_GSO_NONE;
+    device_offer(w, &header, bytes, length);
+}
+
+/* What goes with what, in as few sends as can be: of payloads, each with 28 bytes of headers, the sends' lengths. */
+static void batches(void **state)
+{
+    static const struct {
+        struct {
+            size_t size, payload;
+            uint8_t tos;
+            unsigned times;
+        } offers[3];
+        size_t sends[ARRAY_SIZE(seen.lengths)];
+    } cases[] = {
+        {{{972, 20 * 972, 0, 2}}, {40 * 1000}},
+        /* what a full batch has no room for waits for the next */
+        {{{172, 66 * 172, 0, 1}, {172, 10 * 172, 0, 1}}, {64 * 200, 12 * 200}},
+        {{{72, 72, 0, 65}}, {64 * 100, 100}},
+        {{{1372, 1372, 0, 47}}, {46 * 1400, 1400}}, /* 65000 bytes */
+        {{{1372, 47 * 1372, 0, 1}}, {46 * 1400, 1400}},
+        /* a shorter one is the last, a longer one the first */
+        {{{972, 5 * 972 + 272, 0, 1}, {972, 2 * 972, 0, 1}, {272, 272, 0, 2}}, {5300, 2300, 300}},
+        {{{972, 2 * 972, 0, 1}, {472, 2 * 472, 0, 1}, {972, 972, 0, 1}}, {2000, 1000, 1000}},
+        {{{972, 972, 0, 1}, {972, 972, 4, 2}, {972, 3 * 972, 8, 1}}, {1000, 2000, 3000}},
+    };
+    struct worker *w = *state;
+
+    worker_configure(w, "");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct row *got = calloc(1, sizeof(*got));
+
+        memset(&seen, 0, sizeof(seen));
+        for (size_t k = 0; k < ARRAY_SIZE(cases[i].offers); k++)
+            for (unsigned n = 0; n < cases[i].offers[k].times; n++)
+                offer_udp(w, cases[i].offers[k].size, cases[i].offers[k].payload, cases[i].offers[k].tos, false);
+        lane_on_queue(&w->forwarder->lanes[0], POLLIN);
+        peer_take_all(w, got);
+        for (size_t k = 0; k < ARRAY_SIZE(seen.lengths); k++)
+            if (seen.lengths[k] != cases[i].sends[k])
+                fail_msg("case %zu: send %zu has %zu bytes", i, k, seen.lengths[k]);
+        for (size_t k = 0; k < got->count; k++) {
+            size_t length;
+            const uint8_t *packet = row_get(got, k, &length);
+
+            assert_packet_right(DEVICE_TUN, packet, length);
+        }
+        free(got);
+    }
+    assert_int_equal(counters(w)->wire_out.packets, counters(w)->device_in.packets);
+}
+
+/* What is sent takes from the turn, at once and one by one: there are more packets than one turn has. */
+static void sends_are_charged(void **state)
+{
+    struct worker *w = *state;
+
+    worker_configure(w, "");
+    for (uint8_t i = 0; i < 150; i++)
+        offer_udp(w, 72, 72, i & 1 ? 4 : 0, false); /* each by itself */
+    lane_on_queue(&w->forwarder->lanes[0], POLLIN);
+    /* each is read and sent, the last is sent after that */
+    assert_int_equal(counters(w)->device_in.packets, (LANE_TURN / (LANE_CALL + 100) + 2) / 2);
+    lane_on_queue(&w->forwarder->lanes[0], POLLIN);
+    lane_on_queue(&w->forwarder->lanes[0], POLLIN);
+    assert_int_equal(counters(w)->wire_out.packets, 150);
+
+    memset(&w->page->slots[0], 0, sizeof(w->page->slots[0]));
+    worker_configure(w, ALL_OFF);
+    for (uint8_t i = 0; i < 150; i++)
+        offer_udp(w, 72, 72, 0, false);
+    lane_on_queue(&w->forwarder->lanes[0], POLLIN);
+    assert_int_equal(counters(w)->device_in.packets, WIRE_BATCH_SEGMENTS + 1);
+}
+
 static void no_udp_segment(void **state)
 {
     struct worker *w = *state;
@@ -190,12 +280,12 @@ static void row_reassemble(struct row *row)
     free(put);
 }
 
+enum { PATH = 600 };
+
 /* The path takes less than the segments. IPv4 packets that may be fragmented arrive in fragments, IPv6 ones that nobody
  * can make smaller in a datagram that is; the others are dropped and answered with what would fit. */
-static void a_narrow_path(void **state)
+static void expect_narrow_path(struct worker *w, const char *fields, size_t head)
 {
-    enum { PATH = 600 };
-    struct worker *w = *state;
     struct row *all = all_offers(), *wanted = calloc(1, sizeof(*wanted)), *answers = calloc(1, sizeof(*answers)), *got;
     size_t dropped = 0;
     char *status;
@@ -204,26 +294,30 @@ static void a_narrow_path(void **state)
         size_t length;
         const uint8_t *packet = row_get(all, i, &length);
 
-        if (length > PATH && packet[0] >> 4 == 4 && packet[6] & 0x40)
+        if (length + head > PATH && packet[0] >> 4 == 4 && packet[6] & 0x40)
             dropped++;
         else
             row_add(wanted, packet, length);
     }
     refusal.datagram_most = PATH;
-    worker_configure(w, "");
+    worker_configure(w, fields);
     got = send_all(w, false);
+    assert_int_equal(counters(w)->wire_out.packets, got->count);
+    assert_int_equal(counters(w)->wire_out.bytes, got->used);
+    row_unwrap(got);
     row_reassemble(got);
     expect_same(got, wanted);
     assert_int_equal(counters(w)->drops[DROP_TOO_BIG], dropped);
     device_take_all(w, answers);
     assert_in_range(answers->count, 1, 100 + 5); /* at most so many a second */
     assert_true(answers->count <= dropped);
+    assert_int_equal(counters(w)->device_out.packets, answers->count);
     for (size_t i = 0; i < answers->count; i++) {
         size_t length;
         const uint8_t *answer = row_get(answers, i, &length);
 
         assert_true(answer[0] == 0x45 && answer[9] == 1 && answer[20] == 3 && answer[21] == 4);
-        assert_int_equal(load_be16(answer + 26), PATH);
+        assert_int_equal(load_be16(answer + 26), PATH - head);
     }
     w->forwarder->lanes[0].news = true;
     lane_publish(&w->forwarder->lanes[0]);
@@ -237,24 +331,88 @@ static void a_narrow_path(void **state)
     free(got);
 }
 
-/* No room: each packet of the batch is counted, and the next ones go out. */
+static void a_narrow_path(void **state)
+{
+    static const struct {
+        const char *fields;
+        size_t head; /* the longest */
+    } cases[] = {{"", 0}, {GUE, 12}, {GUE ",\"offload\":{\"checksum\":false}", 4}};
+    struct worker *w = *state;
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        memset(&w->page->slots[0], 0, sizeof(w->page->slots[0]));
+        expect_narrow_path(w, cases[i].fields, cases[i].head);
+    }
+}
+
+/* The first that is too big is a packet by itself. */
+static void answers_about_packets_too_big(void **state)
+{
+    static uint8_t bytes[PACKET_ROOM];
+    const struct recipe v6 = {.version = 6, .protocol = PROTOCOL_UDP, .size = 1400, .payload_length = 1400};
+    struct worker *w = *state;
+    struct row *got = calloc(1, sizeof(*got));
+    struct virtio_net_hdr header;
+    size_t length;
+
+    refusal.datagram_most = PATH;
+    worker_configure(w, "");
+    w->forwarder->lanes[0].udp.answers.rate = 0; /* no more than the first 100 */
+    for (unsigned i = 0; i < 150; i++)
+        offer_udp(w, 1000, 1000, 0, true);
+    for (unsigned i = 0; i < 4; i++)
+        lane_on_queue(&w->forwarder->lanes[0], POLLIN);
+    device_take_all(w, got);
+    assert_int_equal(counters(w)->drops[DROP_TOO_BIG], 150);
+    assert_int_equal(got->count, 100);
+
+    /* IPv6 need not go below 1280, whatever the path takes */
+    worker_configure(w, "");
+    length = recipe_make(&v6, bytes, &header);
+    header.gso_type = VIRTIO_NET_HDR_GSO_NONE;
+    device_offer(w, &header, bytes, length);
+    lane_on_queue(&w->forwarder->lanes[0], POLLIN);
+    got->count = got->used = 0;
+    device_take_all(w, got);
+    assert_int_equal(counters(w)->drops[DROP_TOO_BIG], 151);
+    assert_int_equal(got->count, 1);
+    assert_int_equal(got->bytes[40], 2);
+    assert_int_equal(load_be32(got->bytes + 44), 1280);
+
+    /* without one fragment the others are of no use */
+    refusal.send = ENOBUFS;
+    refusal.sends_left = 1;
+    memset(&seen, 0, sizeof(seen));
+    offer_udp(w, 1400, 1400, 0, false);
+    lane_on_queue(&w->forwarder->lanes[0], POLLIN);
+    assert_int_equal(counters(w)->wire_out.packets, 1);
+    assert_int_equal(counters(w)->drops[DROP_QUEUE_FULL], 1);
+    assert_int_equal(seen.sends, 2);
+    free(got);
+}
+
+/* No room, or no permission: each packet of the batch is counted, and the next ones go out. */
 static void no_room_on_the_wire(void **state)
 {
-    static const int errors[] = {ENOBUFS, EAGAIN, ENOMEM};
+    static const struct {
+        int error;
+        enum drop_reason reason;
+    } cases[] = {
+        {ENOBUFS, DROP_QUEUE_FULL}, {EAGAIN, DROP_QUEUE_FULL}, {ENOMEM, DROP_QUEUE_FULL}, {EPERM, DROP_WIRE_ERROR}};
     struct worker *w = *state;
 
     worker_configure(w, "");
-    for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct row *got;
         const struct counter_slot *now = counters(w);
 
         memset(&w->page->slots[0], 0, sizeof(w->page->slots[0]));
-        refusal.send = errors[i];
+        refusal.send = cases[i].error;
         refusal.sends_left = 5;
         got = send_all(w, false);
         assert_int_equal(now->wire_out.packets, got->count);
-        assert_true(got->count > 0 && now->drops[DROP_QUEUE_FULL] > 0);
-        assert_int_equal(now->drops[DROP_QUEUE_FULL], now->device_in.packets - now->wire_out.packets);
+        assert_true(got->count > 0 && now->drops[cases[i].reason] > 0);
+        assert_int_equal(now->drops[cases[i].reason], now->device_in.packets - now->wire_out.packets);
         expect_all_counted(w);
         free(got);
         refusal.send = 0;
@@ -262,6 +420,28 @@ static void no_room_on_the_wire(void **state)
         expect_delivery_out(w, false);
         expect_report(w, "udp_segment", true);
     }
+}
+
+/* What the device says of a packet does not fit it. */
+static void malformed(void **state)
+{
+    uint8_t bytes[1100];
+    const struct recipe recipe = {.version = 4, .protocol = PROTOCOL_UDP, .size = 500, .payload_length = 1000};
+    struct worker *w = *state;
+    struct virtio_net_hdr header;
+    size_t length = recipe_make(&recipe, bytes, &header);
+
+    worker_configure(w, "");
+    header.gso_size = 0;
+    device_offer(w, &header, bytes, length);
+    header.gso_type = VIRTIO_NET_HDR_GSO_NONE;
+    header.csum_start = (uint16_t)length;
+    device_offer(w, &header, bytes, length);
+    lane_on_queue(&w->forwarder->lanes[0], POLLIN);
+    assert_int_equal(counters(w)->drops[DROP_MALFORMED], 2);
+    assert_int_equal(counters(w)->device_in.bytes, 2 * length);
+    assert_int_equal(seen.sends, 0);
+    expect_all_counted(w);
 }
 
 static void no_room_in_the_device(void **state)
@@ -374,6 +554,9 @@ static void gue(void **state)
         worker_configure(w, fields[i / 2]);
         expect_report(w, "checksum", i / 2 == 0);
         got = send_all(w, false);
+        assert_int_equal(got->used, wanted->used + wanted->count * (i / 2 == 0 ? GUE_HEADER_MOST : GUE_HEADER_SIZE));
+        assert_int_equal(counters(w)->wire_out.bytes, got->used);
+        assert_int_equal(counters(w)->device_in.bytes, wanted->used);
         row_unwrap(got);
         expect_same(got, wanted);
         expect_all_counted(w);
@@ -397,9 +580,13 @@ int main(void)
         CASE(super_packets_refused_by_the_device),
         CASE(segments_refused_for_good),
         CASE(segments_refused_now_and_then),
+        CASE(batches),
+        CASE(sends_are_charged),
         CASE(no_udp_segment),
         CASE(no_udp_gro),
         CASE(a_narrow_path),
+        CASE(answers_about_packets_too_big),
+        CASE(malformed),
         CASE(no_room_on_the_wire),
         CASE(no_room_in_the_device),
         CASE(cut_datagrams),
