@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <linux/errqueue.h>
 #include <linux/in6.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/udp.h>
@@ -91,13 +92,23 @@ static int wire_set_options(int fd, sa_family_t family, struct err *ret_err)
         {AF_INET6, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO, "IPV6_MTU_DISCOVER"},
         {AF_INET6, IPPROTO_IPV6, IPV6_RECVERR, 1, "IPV6_RECVERR"},
         {AF_INET6, IPPROTO_IPV6, IPV6_RECVTCLASS, 1, "IPV6_RECVTCLASS"},
+        {AF_UNSPEC, SOL_SOCKET, SO_RXQ_OVFL, 1, "SO_RXQ_OVFL"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(options); i++)
-        if (options[i].family == family &&
+        if ((options[i].family == family || options[i].family == AF_UNSPEC) &&
             setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int)) < 0)
             return err_set_kernel(ret_err, -errno, options[i].text, "setting up the socket");
     return 0;
+}
+
+/* What the kernel has dropped at the socket so far; another worker may have had it before. */
+static uint32_t wire_overflows(int fd)
+{
+    uint32_t memory[SK_MEMINFO_VARS] = {0};
+    socklen_t length = sizeof(memory);
+
+    return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &length) < 0 ? 0 : memory[SK_MEMINFO_DROPS];
 }
 
 /* The routing table tells what it knows of a path to connected sockets only. Ours cannot be one for a moment: an IPv6
@@ -167,6 +178,7 @@ int wire_init(struct wire *ret_wire, int fd, const struct endpoint *local, const
         return r;
     wire.overhead = (wire.remote.ss_family == AF_INET ? IPV4_HEADER_SIZE : IPV6_HEADER_SIZE) + UDP_HEADER_SIZE;
     wire.payload_max = wire_payload_most(&wire);
+    wire.overflows = wire_overflows(fd);
     wire_ask_path_mtu(&wire, local);
     *ret_wire = wire;
     return 0;
@@ -245,9 +257,10 @@ size_t wire_errors_drain(struct wire *wire)
 
 /* ---- one datagram ------------------------------------------------------------------------------------------------ */
 
-static void wire_take_control(struct msghdr *message, struct wire_datagram *datagram)
+static void wire_take_control(struct wire *wire, struct msghdr *message, struct wire_datagram *datagram)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
+        uint32_t overflows;
         int value;
 
         if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS && c->cmsg_len >= CMSG_LEN(1))
@@ -261,12 +274,19 @@ static void wire_take_control(struct msghdr *message, struct wire_datagram *data
             if (value > 0 && (size_t)value < datagram->length)
                 datagram->segment = (size_t)value;
         }
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL && c->cmsg_len >= CMSG_LEN(sizeof(overflows))) {
+            memcpy(&overflows, CMSG_DATA(c), sizeof(overflows));
+            if ((int32_t)(overflows - wire->overflows) > 0) { /* it waited since before wire_init: not ours */
+                datagram->lost = overflows - wire->overflows;
+                wire->overflows = overflows;
+            }
+        }
     }
 }
 
 int wire_receive(struct wire *wire, uint8_t *out, size_t room, struct wire_datagram *ret_datagram)
 {
-    _Alignas(struct cmsghdr) uint8_t control[3 * CMSG_SPACE(sizeof(int))];
+    _Alignas(struct cmsghdr) uint8_t control[4 * CMSG_SPACE(sizeof(int))];
     struct sockaddr_storage from;
     struct iovec part = {.iov_base = out, .iov_len = room};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
@@ -286,7 +306,7 @@ int wire_receive(struct wire *wire, uint8_t *out, size_t room, struct wire_datag
                 .from_peer = wire_is_remote(wire, &from),
                 .cut = message.msg_flags & (MSG_TRUNC | MSG_CTRUNC),
             };
-            wire_take_control(&message, ret_datagram);
+            wire_take_control(wire, &message, ret_datagram);
             ret_datagram->lump = wire->lumps && ret_datagram->segment == ret_datagram->length;
             if (ret_datagram->from_peer)
                 wire_note_error(wire, 0);

@@ -31,9 +31,10 @@ struct wire {
     int64_t path_mtu_until_ns; /* CLOCK_MONOTONIC */
     int error;                 /* positive errno of what the network said last; 0 since the peer was heard */
     unsigned refusals;         /* batches in a row that the kernel did not understand */
-    bool segments, gro;        /* whether UDP_SEGMENT and UDP_GRO are in use: the kernel may refuse either */
-    bool lumps;                /* GRO was turned off: what was put together before may still be waiting */
-    bool news;                 /* path_mtu, error or segments changed; the user clears it */
+    uint32_t overflows; /* what the kernel has dropped before it could be received; it counts on from 2^32 − 1 to 0 */
+    bool segments, gro; /* whether UDP_SEGMENT and UDP_GRO are in use: the kernel may refuse either */
+    bool lumps;         /* GRO was turned off: what was put together before may still be waiting */
+    bool news;          /* path_mtu, error or segments changed; the user clears it */
 };
 
 /* One datagram, or several of one sender that UDP_GRO put together. */
@@ -44,6 +45,8 @@ struct wire_datagram {
     bool cut;       /* it was longer than the room for it */
     bool lump;      /* it may be several, and the kernel did not say how long each is */
     uint8_t tos;    /* outer TOS or traffic class */
+    uint32_t lost;  /* what the kernel dropped before it since the one before, mostly for want of room; what GRO has put
+                     * together is one */
 };
 
 /* Checks that the socket is the one that was asked for and sets it up; setting up the same one again changes nothing.

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counters are exact: the worker's, the kernel's, and up to 2^64−1 in JSON (for that see test_other_worker.py)."""
 
+import os
 import re
+import signal
 
 import pytest
 from lib.topology import udp
@@ -104,3 +106,30 @@ def test_new_worker_type_goes_on_counting_or_starts_at_a_new_time(hosts):
         assert after["worker"]["device_in"]["packets"] >= before["worker"]["device_in"]["packets"]
     else:
         assert after["since"] > before["since"]
+
+
+def test_what_a_full_socket_loses_is_counted(hosts):
+    """A worker that does not come to receiving: Linux drops at its socket, and it tells of that when it goes on."""
+    a, b = hosts
+    received, pid = b.counters("tun0")["worker"], b.get("/v1/devices/tun0")["status"]["worker"]["pid"]
+
+    def lost():
+        """The last column of the one UDP socket in there."""
+        return int(b.namespace.run("cat", "/proc/net/udp").stdout.splitlines()[1].split()[-1])
+
+    def flood():
+        a.namespace.run("ping", "-n", "-q", "-c", 2000, "-l", 2000, "-s", 1400, "-W", 1, "192.168.3.1", check=False)
+
+    assert lost() == 0
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        until(lambda: flood() or lost() > 0, 30, "datagrams that find no room")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert a.namespace.ping("192.168.3.1", count=1).received == 1
+    worker = b.counters("tun0")["worker"]
+    assert worker["drops"]["queue_full"] == lost() > 0
+    assert worker["wire_in"]["packets"] - received["wire_in"]["packets"] == worker["device_out"]["packets"] - received["device_out"]["packets"]
+    b.put("/v1/devices/tun0/worker", {**udp("10.0.0.2", "10.0.0.1"), "header": "gue"})
+    assert a.namespace.ping("192.168.3.1", count=3).received == 3
+    assert b.counters("tun0")["worker"]["drops"]["queue_full"] == lost(), "what was counted before is not counted again"
