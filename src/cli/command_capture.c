@@ -1,40 +1,96 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* capture: pcapng goes through as it comes, and ends with the daemon, with Ctrl-C, or with whoever reads it. */
+/*
+ * capture: pcapng goes through as it comes, and ends with the daemon, with Ctrl-C, or with whoever reads it.
+ *
+ * The signals that end it come by a descriptor, which is looked at wherever something is waited for: also for somebody to
+ * read what is written. Standard output is not ours alone and stays as it is, so pieces go there that find room once
+ * poll(2) says that there is some.
+ */
 #include "cli/change.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct output {
     const char *path; /* NULL: standard output */
     int fd;           /* -1: not open yet; a capture that is refused leaves no file */
+    int signal_fd;    /* borrowed */
     unsigned long long bytes;
+    bool interrupted;
     int error; /* negative errno of writing */
 };
+
+#define FIFO_AGAIN_MS 100
+
+static int output_fail(struct output *output, int error)
+{
+    return output->error = error;
+}
+
+static int output_interrupt(struct output *output)
+{
+    output->interrupted = true;
+    return -EINTR;
+}
+
+static bool is_fifo(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISFIFO(status.st_mode);
+}
+
+/* Where it is a FIFO, as soon as somebody reads there. */
+static int output_open(struct output *output)
+{
+    struct pollfd signal = {.fd = output->signal_fd, .events = POLLIN};
+
+    for (;;) {
+        output->fd = open(output->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+        if (output->fd >= 0)
+            return 0;
+        if (errno != ENXIO || !is_fifo(output->path))
+            return output_fail(output, -errno);
+        if (poll(&signal, 1, FIFO_AGAIN_MS) > 0)
+            return output_interrupt(output);
+    }
+}
+
+/* Waits for room. A signal ends it where there is none. */
+static int output_wait(struct output *output)
+{
+    struct pollfd fds[] = {{.fd = output->fd, .events = POLLOUT}, {.fd = output->signal_fd, .events = POLLIN}};
+
+    while (poll(fds, ARRAY_SIZE(fds), -1) < 0)
+        if (errno != EINTR)
+            return output_fail(output, -errno);
+    return !fds[0].revents && fds[1].revents ? output_interrupt(output) : 0;
+}
 
 static int on_data(void *context, const char *data, size_t length)
 {
     struct output *output = context;
+    int error = output->fd < 0 ? output_open(output) : 0;
 
-    if (output->fd < 0)
-        output->fd = open(output->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0600);
-    if (output->fd < 0)
-        return output->error = -errno;
-    output->bytes += length;
-    while (length) {
-        ssize_t written = write(output->fd, data, length);
-        if (written < 0 && errno == EINTR)
+    while (!error && length) {
+        error = output_wait(output);
+        if (error)
+            break;
+        ssize_t written = write(output->fd, data, length < PIPE_BUF ? length : PIPE_BUF);
+        if (written < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (written < 0)
-            return output->error = -errno;
+            return output_fail(output, -errno);
+        output->bytes += (unsigned long long)written;
         data += written;
         length -= (size_t)written;
     }
-    return 0;
+    return error;
 }
 
 static int capture_path(const struct arguments *arguments, struct buf *path, struct err *ret_err)
@@ -103,20 +159,21 @@ static enum cli_exit tell_end(struct cli *cli, const struct output *output, int 
 }
 
 /* Until the stream ends, or a signal ends it. */
-static enum cli_exit run(struct cli *cli, const char *path, const char *name, struct output *output, int signal_fd)
+static enum cli_exit run(struct cli *cli, const char *path, const char *name, struct output *output)
 {
     const struct caller_call call = {.method = "GET", .path = path, .may_be_silent = true};
     struct caller_stream *stream = NULL;
-    struct pollfd poll = {.fd = signal_fd, .events = POLLIN};
+    struct pollfd poll = {.fd = output->signal_fd, .events = POLLIN};
     struct err e = {0};
     int error = caller_new(&cli->settings, &cli->caller, &e), ended = 0;
 
     if (!error)
         error = caller_stream_open(cli->caller, &call, on_data, output, &stream, &e);
-    while (!error && !poll.revents && !caller_stream_ended(stream, &ended, &e))
+    while (!error && !poll.revents && !output->interrupted && !caller_stream_ended(stream, &ended, &e))
         error = caller_turn(cli->caller, &poll, 1, 1000, &e);
     error = error ? error : ended;
-    enum cli_exit exit = poll.revents && !output->error ? CLI_DONE
+    bool stopped = (poll.revents || output->interrupted) && !output->error;
+    enum cli_exit exit = stopped  ? CLI_DONE
                          : stream ? tell_end(cli, output, error, &e, caller_stream_reply(stream), name)
                                   : cli_fail(error, &e);
     caller_stream_close(stream);
@@ -141,9 +198,9 @@ enum cli_exit command_capture(struct cli *cli, const struct arguments *arguments
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     sigprocmask(SIG_BLOCK, &signals, NULL);
-    int signal_fd CLEANUP(fd_done) = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    int signal_fd CLEANUP(fd_done) = output.signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     int error = capture_path(arguments, &path, &e);
-    enum cli_exit exit = error ? cli_fail(error, &e) : run(cli, path.data, arguments->items[0], &output, signal_fd);
+    enum cli_exit exit = error ? cli_fail(error, &e) : run(cli, path.data, arguments->items[0], &output);
     if (!exit && isatty(STDERR_FILENO))
         cli_complain("%llu bytes", output.bytes);
     if (output.path && output.fd >= 0 && close(output.fd) < 0 && !exit) {

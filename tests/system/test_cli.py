@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: each command on a real daemon, what it prints, and how it ends."""
 
+import fcntl
 import itertools
 import json
+import os
 import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
+import termios
 import threading
 
 import pytest
@@ -428,6 +432,43 @@ def test_capture(host, tmp_path):
             capture.process.send_signal(signal.SIGINT)
             assert capture.process.wait(10) == DONE
         assert len(packets_of(file)) > 3
+        ping.terminate()
+        ping.wait(10)
+
+
+def wait_until_full(pipe):
+    """That is when what waits in it does not become more, while more comes."""
+    looks = [0]
+
+    def is_full():
+        looks.append(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0])
+        return looks[-1] > 10000 and len(set(looks[-5:])) == 1
+    until(is_full, 15, "a pipe that is full")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_capture_that_nobody_reads_can_be_ended(host, tmp_path, number):
+    host.device("tun0", kind="tun", addresses=["10.5.0.1/24"], worker={"type": "echo"})
+    host.worker_pid("tun0")
+
+    def captures():
+        return sum(log.read_text(errors="replace").count("/capture: 200") for log in host.logs())
+    ping = host.namespace.popen("ping", "-q", "-f", "-s", "1400", "10.5.0.9", stdout=subprocess.DEVNULL)
+    try:
+        with Running(host, "capture", "tun0") as capture:
+            wait_until_full(capture.process.stdout)
+            capture.process.send_signal(number)
+            assert capture.process.wait(10) == DONE
+        fifo, before = tmp_path / "fifo", captures()
+        os.mkfifo(fifo)
+        with Running(host, "capture", "tun0", "-w", fifo) as capture:
+            until(lambda: captures() > before, 10, "a capture that goes on")
+            capture.process.send_signal(number)
+            assert capture.process.wait(10) == DONE
+        with Running(host, "capture", "tun0", "-w", fifo, "--count", "100") as capture:  # somebody comes to read
+            assert len(packets_of(fifo)) == 100
+            assert capture.process.wait(10) == DONE
+    finally:
         ping.terminate()
         ping.wait(10)
 
