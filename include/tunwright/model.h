@@ -355,7 +355,8 @@ struct socket_spec {
     uint32_t mark;                    /* SO_MARK; 0: none */
     char interface[DEVICE_NAME_SIZE]; /* SO_BINDTODEVICE; "": none */
 };
-/* Whether the kernel would let both have what they ask for. */
+/* Whether the kernel would refuse one of them what it asks for while the other has what it asks for: 0.0.0.0 is every
+ * IPv4 address, and [::] every IPv6 address. */
 bool socket_specs_collide(const struct socket_spec *a, const struct socket_spec *b);
 
 struct worker_spec {

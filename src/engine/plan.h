@@ -24,8 +24,8 @@ struct wanted {
     bool adopts;         /* `now`: a TUN/TAP of that name and kind without an alias is taken over, not a conflict */
     bool releases; /* the device loses our mark and its worker, and stays as it is otherwise; with a `now` it is led
                       there first */
-    bool yields;   /* another device's worker takes, or may wait for, the address of its worker, which stops before it
-                      gets another one */
+    bool yields;   /* another device's worker takes, or may wait for, the address of its worker, or its own takes it
+                      anew (0.0.0.0 after 10.0.0.1): that stops before it gets another one */
 };
 
 /* A look at the kernel, sorted for searching. Borrows the observed, which must not move meanwhile. */

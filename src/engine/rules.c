@@ -182,20 +182,27 @@ static struct document *document_without(struct document *document, const struct
     return document_new(less);
 }
 
-/* An address that a worker is, or will be, bound to. Two cannot have one at the same time, not for a moment. */
+/*
+ * An address that a worker is, or will be, bound to. Two cannot have one at the same time, not for a moment. Each stands
+ * twice in the order, by its own address and among all: who looks for one address finds the others that have it by it,
+ * and those that have every address by that; who looks for every address finds what collides with it among all.
+ */
 struct binding {
     struct socket_spec socket;
+    bool among_all;
     const struct part *part;
 };
 
 static int bindings_in_order(const void *a, const void *b)
 {
-    const struct endpoint *left = &((const struct binding *)a)->socket.local;
-    const struct endpoint *right = &((const struct binding *)b)->socket.local;
-    int order = memcmp(left->addr.bytes, right->addr.bytes, sizeof(left->addr.bytes));
+    const struct binding *one = a, *other = b;
+    const struct endpoint *left = &one->socket.local, *right = &other->socket.local;
+    int order = one->among_all - other->among_all;
 
     if (order == 0)
         order = left->addr.family - right->addr.family;
+    if (order == 0 && !one->among_all)
+        order = memcmp(left->addr.bytes, right->addr.bytes, sizeof(left->addr.bytes));
     return order ? order : left->port - right->port;
 }
 
@@ -208,7 +215,7 @@ static uint32_t part_sockets(const struct part *part, bool after, struct socket_
 
 static struct binding *bindings_collect(const struct transaction *t, bool after, size_t *ret_count)
 {
-    struct binding *bindings = calloc(t->count * SOCKET_SPECS_MAX + 1, sizeof(*bindings));
+    struct binding *bindings = calloc(t->count * SOCKET_SPECS_MAX * 2 + 1, sizeof(*bindings));
 
     *ret_count = 0;
     for (size_t i = 0; bindings && i < t->count; i++) {
@@ -216,7 +223,9 @@ static struct binding *bindings_collect(const struct transaction *t, bool after,
         uint32_t count = part_sockets(&t->parts[i], after, specs);
 
         for (uint32_t s = 0; s < count; s++)
-            bindings[(*ret_count)++] = (struct binding){.socket = specs[s], .part = &t->parts[i]};
+            for (int among_all = 0; among_all <= 1; among_all++)
+                bindings[(*ret_count)++] =
+                    (struct binding){.socket = specs[s], .among_all = among_all, .part = &t->parts[i]};
     }
     if (bindings)
         qsort(bindings, *ret_count, sizeof(*bindings), bindings_in_order);
@@ -239,23 +248,47 @@ static size_t bindings_seek(const struct binding *bindings, size_t count, const 
     return low;
 }
 
-/* Whether another part than this has one of these ports. Whoever has begins at most so many ports earlier. */
-static bool bindings_hold(const struct binding *bindings, size_t count, const struct socket_spec *socket,
-                          const struct part *part)
+/* Whether this part has to let go of the one before it gets the other. What it has at the same address it keeps. */
+static bool binding_is_in_the_way(const struct binding *binding, const struct socket_spec *socket,
+                                  const struct part *part)
 {
-    struct binding first = {.socket = *socket}, last = first;
+    return socket_specs_collide(&binding->socket, socket) &&
+           (binding->part != part || !ip_addr_equal(&binding->socket.local.addr, &socket->local.addr));
+}
+
+/* Of those in one place, `key` with any port. Whoever has one of these ports begins at most so many ports earlier. */
+static bool bindings_hold_at(const struct binding *bindings, size_t count, const struct binding *key,
+                             const struct socket_spec *socket, const struct part *part)
+{
+    struct binding first = *key, last = *key;
 
     first.socket.local.port =
         (uint16_t)(socket->local.port < WORKER_SOCKETS_MAX ? 0 : socket->local.port - WORKER_SOCKETS_MAX + 1);
     last.socket.local.port = (uint16_t)(socket->local.port + socket->count - 1);
     for (size_t i = bindings_seek(bindings, count, &first); i < count && bindings_in_order(&bindings[i], &last) <= 0;
          i++)
-        if (bindings[i].part != part && socket_specs_collide(&bindings[i].socket, socket))
+        if (binding_is_in_the_way(&bindings[i], socket, part))
             return true;
     return false;
 }
 
-/* Says of each part whether another one will have an address that it has, or had one that it will have. */
+static bool bindings_hold(const struct binding *bindings, size_t count, const struct socket_spec *socket,
+                          const struct part *part)
+{
+    struct binding key = {.socket = *socket};
+
+    if (ip_addr_is_any(&socket->local.addr)) {
+        key.among_all = true;
+        return bindings_hold_at(bindings, count, &key, socket, part);
+    }
+    if (bindings_hold_at(bindings, count, &key, socket, part))
+        return true;
+    memset(key.socket.local.addr.bytes, 0, sizeof(key.socket.local.addr.bytes));
+    return bindings_hold_at(bindings, count, &key, socket, part);
+}
+
+/* Says of each part whether another one will have an address that it has, or had one that it will have; or whether it
+ * will itself, in another way: as one address of every, or as every of one. */
 static int transaction_find_yielding(struct transaction *t, bool after)
 {
     size_t count;

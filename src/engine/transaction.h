@@ -23,7 +23,7 @@ struct part {
     bool writes;         /* the document differs: there is something to commit */
     bool adopts;         /* the device is there, and not ours yet */
     bool releases;       /* it goes out of our hands, but stays in the kernel */
-    bool yields;         /* another part's worker takes the address of its worker … */
+    bool yields;         /* another part's worker takes the address of its worker, or its own does anew … */
     bool yields_back;    /* … and on the way back */
     bool announced;      /* a row says that this is under way */
     bool touched;        /* it failed, and the kernel may not be as it was … */

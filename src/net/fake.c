@@ -107,12 +107,15 @@ static struct observed_worker *worker_find(struct kernel_fake *fake, const struc
     return NULL;
 }
 
-/* What it was last told to be bound to is in the log. */
-static bool worker_has_socket(struct kernel_fake *fake, const struct step *told, const struct socket_spec *socket)
+/* What it was last told to be bound to is in the log. What stays where it is, a worker keeps. */
+static bool worker_has_socket(struct kernel_fake *fake, const struct step *told, const struct socket_spec *socket,
+                              bool keeps)
 {
     bool has = false;
-    for (size_t i = 0; !has && i < told->worker.socket_spec_count; i++)
-        has = socket_specs_collide(&told->worker.sockets[i], socket);
+    for (size_t i = 0; !has && i < told->worker.socket_spec_count; i++) {
+        const struct socket_spec *held = &told->worker.sockets[i];
+        has = socket_specs_collide(held, socket) && !(keeps && ip_addr_equal(&held->local.addr, &socket->local.addr));
+    }
     if (!has || !worker_find(fake, &told->device.uuid))
         return false;
     for (const struct step *later = told + 1; later < fake->log + fake->log_count; later++)
@@ -129,9 +132,9 @@ static int sockets_check(struct kernel_fake *fake, const struct device_key *key,
         for (size_t i = 0; i < fake->log_count; i++) {
             const struct step *told = &fake->log[i];
             if ((told->kind != STEP_WORKER_START && told->kind != STEP_WORKER_CONFIGURE) ||
-                uuid_equal(&told->device.uuid, &key->uuid) || !worker_has_socket(fake, told, &spec->sockets[s]))
+                !worker_has_socket(fake, told, &spec->sockets[s], uuid_equal(&told->device.uuid, &key->uuid)))
                 continue;
-            err_set_kernel(ret_err, -EADDRINUSE, "bind", "another worker has the address");
+            err_set_kernel(ret_err, -EADDRINUSE, "bind", "a worker has the address");
             if (ret_err)
                 ret_err->code = ERR_ADDRESS_IN_USE;
             return -EADDRINUSE;

@@ -125,6 +125,24 @@ def test_workers_that_change_ports_in_one_transaction(pair):
     assert set(inodes(a)) == {str(port) for port in range(5002, 5010)}
 
 
+def test_every_address_and_one_of_them(pair):
+    """0.0.0.0 has the ports of them all: another's, or the worker's own, which has to let go first. [::] has none of IPv4."""
+    a, _ = pair
+
+    def put(*workers):
+        a.put("/v1/config", {"devices": [{"name": f"tun{i}", "kind": "tun", "queues": 2, "worker": worker} for i, worker in enumerate(workers)]})
+    put(udp("0.0.0.0", "10.0.0.2", 5000))
+    for local, remote in (("10.0.0.1", "10.0.0.2"), ("0.0.0.0", "10.0.0.2")):
+        put(udp(local, remote, 5000))
+        assert ports(a) == {(local, "5000"), (local, "5001")}
+    a.api("PUT", "/v1/devices/tun1", {"kind": "tun", "worker": udp("10.0.0.1", "10.0.0.2", 5001)}).problem(409, "address_in_use", "/worker/local")
+    put(udp("10.0.0.1", "10.0.0.2", 5002), udp("10.0.0.1", "10.0.0.2", 5000))
+    put(udp("10.0.0.1", "10.0.0.2", 5004), udp("0.0.0.0", "10.0.0.2", 5002))
+    assert ports(a) == {("10.0.0.1", "5004"), ("10.0.0.1", "5005"), ("0.0.0.0", "5002"), ("0.0.0.0", "5003")}
+    put(udp("::", "fd00::2", 5002), udp("0.0.0.0", "10.0.0.2", 5002))
+    assert ports(a) == {("[::]", "5002"), ("[::]", "5003"), ("0.0.0.0", "5002"), ("0.0.0.0", "5003")}
+
+
 @pytest.mark.parametrize("local,remote,pointer,code", [
     ("10.0.0.1:65534", "10.0.0.2:5000", "/worker/local", "out_of_range"),
     ("10.0.0.1:5000", "10.0.0.2:65535", "/worker/remote", "out_of_range"),

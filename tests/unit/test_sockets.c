@@ -226,6 +226,31 @@ static void who_collides(void **state)
     assert_false(socket_specs_collide(&one, &another));
 }
 
+/* Those that are bound to every address: of their family only. */
+static void who_collides_with_all_addresses(void **state)
+{
+    static const char *const locals[] = {"0.0.0.0:5010", "127.0.0.1:5010", "127.0.0.2:5010",
+                                         "[::]:5010",    "[::1]:5010",     "0.0.0.0:5011"};
+    static const bool collide[ARRAY_SIZE(locals)][ARRAY_SIZE(locals)] = {
+        {1, 1, 1}, {1, 1}, {1, 0, 1}, {0, 0, 0, 1, 1}, {0, 0, 0, 1, 1}, {[5] = 1},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(locals); i++)
+        for (size_t j = 0; j < ARRAY_SIZE(locals); j++) {
+            struct socket_spec one = spec_of(locals[i], 1, 0, ""), other = spec_of(locals[j], 1, 0, "");
+            struct socket_set held, next;
+            assert_int_equal(sockets_open(&one, 1, NULL, &held, NULL), 0);
+            int result = sockets_open(&other, 1, NULL, &next, NULL);
+            if (result == 0)
+                sockets_close(&next);
+            sockets_close(&held);
+            if (socket_specs_collide(&one, &other) != collide[i][j] || (result == -EADDRINUSE) != collide[i][j])
+                fail_msg("%s, %s: %d", locals[i], locals[j], result);
+        }
+    struct socket_spec all = spec_of("0.0.0.0:5010", 1, 0, "lo"), another = spec_of("127.0.0.1:5010", 1, 0, "eth7");
+    assert_false(socket_specs_collide(&all, &another));
+}
+
 /* A namespace of our own, with nothing but lo. */
 static int unshare_network(void **state)
 {
@@ -250,6 +275,7 @@ int main(void)
         cmocka_unit_test(an_interface_that_has_gone),
         cmocka_unit_test(a_port_that_is_taken),
         cmocka_unit_test(who_collides),
+        cmocka_unit_test(who_collides_with_all_addresses),
     };
     return cmocka_run_group_tests(tests, unshare_network, NULL);
 }

@@ -289,6 +289,56 @@ static void test_workers_take_ports(void **state)
     bench_unlock(bench);
 }
 
+/* Every address, and one of them: of another device, of the same one, there and back. IPv6 is apart. */
+static void test_workers_take_all_addresses(void **state)
+{
+    static const struct {
+        const char *local[2][2];
+        enum step_kind steps[4];
+    } rows[] = {
+        {{{"0.0.0.0:5000", "10.0.0.1:5001"}, {"10.0.0.1:5009", "10.0.0.1:5000"}},
+         {STEP_WORKER_STOP, STEP_WORKER_START, STEP_WORKER_CONFIGURE}},
+        {{{"10.0.0.1:5000", "10.0.0.1:5001"}, {"10.0.0.1:5009", "0.0.0.0:5000"}},
+         {STEP_WORKER_STOP, STEP_WORKER_START, STEP_WORKER_CONFIGURE}},
+        {{{"[::]:5000", "[fd00::1]:5001"}, {"[::]:5009", "[fd00::1]:5000"}},
+         {STEP_WORKER_STOP, STEP_WORKER_START, STEP_WORKER_CONFIGURE}},
+        {{{"[::]:5000", "10.0.0.1:5001"}, {"[::]:5009", "10.0.0.1:5000"}},
+         {STEP_WORKER_CONFIGURE, STEP_WORKER_CONFIGURE}},
+        {{{"0.0.0.0:5000", "10.0.0.1:5001"}, {"10.0.0.1:5000", "10.0.0.1:5001"}},
+         {STEP_WORKER_STOP, STEP_WORKER_START}},
+        {{{"10.0.0.1:5000", "10.0.0.1:5001"}, {"0.0.0.0:5000", "10.0.0.1:5001"}},
+         {STEP_WORKER_STOP, STEP_WORKER_START}},
+        {{{"0.0.0.0:5000", "10.0.0.1:5001"}, {"10.0.0.1:5007", "10.0.0.1:5001"}}, {STEP_WORKER_CONFIGURE}},
+    };
+    struct bench *bench = *state;
+
+    for (size_t row = 0; row < ARRAY_SIZE(rows); row++) {
+        size_t done = 0;
+
+        for (int when = 0; when < 2; when++) {
+            char texts[2][160];
+            const char *const documents[] = {texts[0], texts[1]};
+
+            for (int i = 0; i < 2; i++)
+                snprintf(texts[i], sizeof(texts[i]),
+                         "{'name':'tun%d','kind':'tun','worker':{'type':'udp','local':'%s','remote':'%s:5000'}}", i,
+                         rows[row].local[when][i], rows[row].local[when][i][0] == '[' ? "[fd00::2]" : "10.0.0.2");
+            done = bench_lock(bench)->log_count;
+            bench_unlock(bench);
+            if (run(bench, config_change(CHANGE_CONFIG_PUT, documents, 2), NULL) != OUTCOME_CHANGED)
+                fail_msg("row %zu: it fails", row);
+        }
+        const struct kernel_fake *fake = bench_lock(bench);
+        for (size_t i = 0; i < ARRAY_SIZE(rows[row].steps); i++) {
+            enum step_kind kind = done + i < fake->log_count ? fake->log[done + i].kind : 0;
+            if (kind != rows[row].steps[i])
+                fail_msg("row %zu: step %zu is %s", row, i, kind ? step_kind_name(kind) : "none");
+        }
+        bench_unlock(bench);
+        run(bench, config_change(CHANGE_CONFIG_PUT, NULL, 0), NULL);
+    }
+}
+
 /* ---- dry runs ---------------------------------------------------------------------------------------------------- */
 
 static void test_dry_run(void **state)
@@ -464,6 +514,7 @@ int main(void)
         TEST_ON_BENCH(test_merge),
         TEST_ON_BENCH(test_unreadable_file),
         TEST_ON_BENCH(test_workers_swap),
+        TEST_ON_BENCH(test_workers_take_all_addresses),
         TEST_ON_BENCH(test_workers_take_ports),
         TEST_ON_BENCH(test_dry_run),
         TEST_ON_BENCH(test_selectors),
