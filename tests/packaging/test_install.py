@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `cmake --install` puts where, and whether systemd and udev would take it."""
 
+import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -15,6 +17,7 @@ EXPECTED = {
     "lib/udev/rules.d/70-tunwright.rules", "lib/systemd/network/00-tunwright.network",
     "lib/systemd/networkd.conf.d/50-tunwright.conf", "share/man/man1/tunwright.1", "share/man/man8/tunwrightd.8", "share/man/man8/tunwright-netd.8",
     "share/man/man8/tunwright-worker.8", "share/man/man5/tunwright.conf.d.5", "share/doc/tunwright/default",
+    "share/bash-completion/completions/tunwright", "share/fish/vendor_completions.d/tunwright.fish",
 }
 
 
@@ -57,3 +60,26 @@ def test_netd_knows_its_worker_directory(installed):
     _, prefix = installed
     shown = run(build.directory("release") / "tunwright-netd", "--help").stdout
     assert f"{prefix}/libexec/tunwright" in shown, shown
+
+
+BASH = """source /usr/share/bash-completion/bash_completion; _completion_loader tunwright
+          COMP_WORDS=(tunwright re); COMP_CWORD=1; _tunwright; printf '%s\\n' "${COMPREPLY[@]}" """
+ZSH = "fpath=($0 $fpath); autoload -Uz compinit; compinit -u -D; autoload +X _tunwright && print $_comps[tunwright]"
+
+
+@pytest.mark.parametrize("shell,arguments,shown", [("bash", ["-c", BASH], "release\nrevert"), ("zsh", ["-f", "-c", ZSH], "_tunwright"),
+                                                   ("fish", ["-c", "complete -C 'tunwright re'"], "release")])
+def test_shells_find_their_completions(installed, tmp_path, shell, arguments, shown):
+    """By themselves, once it is installed: bash and fish by the directories of data, zsh by those that it looks into."""
+    if shutil.which(shell) is None or (shell == "bash" and not pathlib.Path("/usr/share/bash-completion").exists()):
+        pytest.skip(f"{shell} is not installed, or has no completion")
+    root, prefix = installed
+    share = root / prefix.lstrip("/") / "share"
+    if shell == "zsh":
+        directories = run("zsh", "-f", "-c", "print -l $fpath").stdout.split()
+        place = next((each for each in share.glob("zsh/*/") if f"{prefix}/share/zsh/{each.name}" in directories), None)
+        assert place, f"zsh looks into {directories}"
+        arguments = [*arguments, place]
+    path = f"PATH={share.parent / 'bin'}:{os.environ['PATH']}"
+    done = run("env", path, f"XDG_DATA_DIRS={share}:/usr/share", f"HOME={tmp_path}", shell, *arguments)
+    assert done.stdout.startswith(shown), done.stdout + done.stderr
