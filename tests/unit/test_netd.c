@@ -409,7 +409,10 @@ static void lingering_descriptor(void **state)
     (void)state;
     NEEDS_NETD();
     int fd = raw_connect(true);
-    assert_true(lingering_send(fd));
+    kill(fixture.pid, SIGSTOP); /* else it could be done with it before us, and the last close(2) ours */
+    bool sent = lingering_send(fd);
+    kill(fixture.pid, SIGCONT);
+    assert_true(sent);
     wait_ms(100);
     struct device_key key = key_of("", "tun0", 19);
     int64_t begin_ns = clock_monotonic_ns();
