@@ -67,10 +67,16 @@ def host(net):
     return net.host("a")
 
 
+@pytest.fixture(scope="module")
+def still(module_net):
+    """A host with a daemon pair for all those tests of a file that leave everything on it as it was."""
+    return module_net.host("still")
+
+
 @pytest.fixture
 def pair(net):
     """Two hosts at one cable, both with a daemon pair: 10.0.0.1 and fd00:a::1, 10.0.0.2 and fd00:a::2."""
-    a, b = net.namespace("a"), net.namespace("b")
+    a, b = net.namespace("a", dad=False), net.namespace("b", dad=False)
     net.veth(a, ["10.0.0.1/24", "fd00:a::1/64"], b, ["10.0.0.2/24", "fd00:a::2/64"])
     return net.host("a", a), net.host("b", b)
 

@@ -3,10 +3,10 @@
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
-import subprocess
 
 from lib import api
 from lib import build as build_module
@@ -62,13 +62,21 @@ class Program:
         if process.poll() is not None:
             return [f"{self.name} had ended by itself, with exit status {process.returncode}"]
         process.terminate()
-        try:
-            status = process.wait(timeout)
-        except subprocess.TimeoutExpired:
+        if not ended(process.pid, timeout):
             process.kill()
             process.wait(10)
             return [f"{self.name} did not end within {timeout} s of SIGTERM"]
+        status = process.wait()
         return [] if status == 0 else [f"{self.name} ended with exit status {status} on SIGTERM"]
+
+
+def ended(pid, timeout):
+    """Whether our child ends within `timeout` seconds; at once when it does, where Popen.wait asks now and then."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        return bool(select.select([pidfd], [], [], timeout)[0])
+    finally:
+        os.close(pidfd)
 
 
 class Host:

@@ -17,6 +17,7 @@ from lib.command import run
 from lib.waiting import until
 
 CLONE_NEWNET = 0x40000000
+FIRST_INDEX = 1001  # of our cables: the kernel gives no such number by itself to a few devices
 _libc = ctypes.CDLL(None, use_errno=True)
 # fields that change by themselves
 VOLATILE = {"valid_life_time", "preferred_life_time", "expires", "used", "stats", "stats64", "tentative", "cacheinfo",
@@ -39,9 +40,10 @@ def without_volatile(value):
 
 
 class Namespace:
-    """One network namespace: a host of the test's. `name` is its name under /run/netns."""
+    """One network namespace: a host of the test's. `name` is its name under /run/netns. Without `dad`, a tap's IPv6 addresses
+    are there at once, and not after the second or two in which the kernel looks for duplicates."""
 
-    def __init__(self, name, ipv6=True, make=True):
+    def __init__(self, name, ipv6=True, dad=True, make=True):
         self.name = name
         self.path = f"/run/netns/{name}"
         if make:
@@ -52,6 +54,8 @@ class Namespace:
         if not ipv6:
             self.sysctl("net/ipv6/conf/default/disable_ipv6", 1)
             self.sysctl("net/ipv6/conf/all/disable_ipv6", 1)
+        elif not dad:
+            self.sysctl("net/ipv6/conf/default/accept_dad", 0)
         self.ip("link", "set", "lo", "up")
 
     def __str__(self):
@@ -144,10 +148,11 @@ class Namespace:
 
     # ---- traffic
 
-    def ping(self, target, count=3, interval=None, size=None, timeout=None, **options):
-        """Sends `count` echo requests and waits for the answers, at most a second after the last. They go all at once,
-        or `interval` seconds apart: but then ping gives the last answer no longer than that."""
-        args = ["ping", "-n", "-c", count, "-W", 1] + (["-l", count, "-i", 1] if interval is None else ["-i", interval])
+    def ping(self, target, count=3, interval=None, size=None, timeout=None, wait=1, **options):
+        """Sends `count` echo requests and waits for the answers, at most `wait` seconds after the last: less than one where
+        none is expected. They go all at once, or `interval` seconds apart: but then ping gives the last answer no longer than
+        that."""
+        args = ["ping", "-n", "-c", count, "-W", wait] + (["-l", count, "-i", 1] if interval is None else ["-i", interval])
         if size is not None:
             args += ["-s", size]
         for key, value in options.items():
@@ -228,8 +233,8 @@ class Network:
         self.processes = []
         self.cables = []
 
-    def namespace(self, name, ipv6=True):
-        made = Namespace(f"{self.prefix}-{name}", ipv6=ipv6)
+    def namespace(self, name, ipv6=True, dad=True):
+        made = Namespace(f"{self.prefix}-{name}", ipv6=ipv6, dad=dad)
         self.namespaces.append(made)
         return made
 
@@ -243,7 +248,11 @@ class Network:
     def veth(self, a, a_addresses, b, b_addresses, a_name="eth0", b_name="eth0", super_packets=False):
         """A cable between two namespaces. Addresses are like "10.32.0.11/24". Packets cross it one by one, as on a wire, unless
         super-packets may cross whole, as veth does by itself."""
-        run("ip", "link", "add", "name", a_name, "netns", a.name, "type", "veth", "peer", "name", b_name, "netns", b.name)
+        # with an index that is the other end's as well, as it would be in new namespaces, the kernel takes an end for no
+        # veth and draws its conclusions from the cable up to a second later
+        index = FIRST_INDEX + len(self.cables)
+        run("ip", "link", "add", "name", a_name, "index", index, "netns", a.name,
+            "type", "veth", "peer", "name", b_name, "index", index + 1, "netns", b.name)
         for namespace, name, addresses in ((a, a_name, a_addresses), (b, b_name, b_addresses)):
             for address in addresses:
                 flags = ["nodad"] if ipaddress.ip_interface(address).version == 6 else []
@@ -260,8 +269,7 @@ class Network:
                   f"{name} in {namespace} to carry packets")
 
     def settled(self):
-        """Waits until the kernel has drawn all its conclusions from the cables, which takes it up to a second: before
-        two looks at everything are compared."""
+        """Waits until the kernel has drawn all its conclusions from the cables: before two looks at everything are compared."""
         for namespace, name in self.cables:
             until(lambda: namespace.link(name)["operstate"] == "UP", 5, f"{name} in {namespace} up")
 

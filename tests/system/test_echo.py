@@ -10,7 +10,7 @@ ADDRESSES = ["192.168.3.11/24", "fd00:3::11/64"]
 
 @pytest.fixture(params=["tun", "tap"])
 def host(request, net):
-    host = net.host("host")
+    host = net.host("host", net.namespace("host", dad=False))
     host.device("echo0", kind=request.param, addresses=ADDRESSES, worker={"type": "echo"})
     host.namespace.settled("echo0")
     host.kind = request.param
@@ -46,7 +46,7 @@ def test_does_not_claim_our_own_address(net):
 
 
 def test_tap_resolves_by_arp(net):
-    host = net.host("host")
+    host = net.host("host", net.namespace("host", dad=False))
     host.device("tap0", kind="tap", addresses=ADDRESSES, worker={"type": "echo"})
     with Capture(net, host.namespace, "tap0", "arp") as capture:
         assert host.namespace.ping("192.168.3.77", count=1).received == 1
