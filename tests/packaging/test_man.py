@@ -91,7 +91,7 @@ def test_a_worker_that_is_not_ours(net, base):
         return host.counters("tun0")["worker"]
 
     before = counted()
-    assert host.namespace.ping("192.168.3.12", count=4).received == 0
+    assert host.namespace.ping("192.168.3.12", count=4, wait=0.2).received == 0
     until(lambda: counted()["device_in"]["packets"] >= before["device_in"]["packets"] + 4, 5, counted)
     after = counted()
     assert after["device_in"]["bytes"] >= before["device_in"]["bytes"] + 4 * 84

@@ -245,7 +245,7 @@ def test_worker_attach_swap_detach(host):
 
     assert host.api("PUT", f"{TUN0}/worker", {"type": "monitor"}).expect(200).changed
     assert host.get(f"{TUN0}/worker")["type"] == "monitor"
-    assert host.namespace.ping("192.168.3.12", count=1).received == 0
+    assert host.namespace.ping("192.168.3.12", count=1, wait=0.2).received == 0
 
     pid = host.worker_pid("tun0")
     assert host.api("DELETE", f"{TUN0}/worker").expect(204).changed

@@ -23,7 +23,7 @@ def test_namespaces_ping_and_capture(net):
         replies = capture.wait(lambda p: p.is_echo_reply(), 3)
     assert {(p.source, p.target, len(p.ip)) for p in requests} == {("10.0.0.1", "10.0.0.2", 84)}
     assert {(p.source, p.target) for p in replies} == {("10.0.0.2", "10.0.0.1")}
-    assert a.ping("10.0.0.3", count=1).received == 0
+    assert a.ping("10.0.0.3", count=1, wait=0.2).received == 0
     assert a.stats("eth0")["tx_packets"] >= 3
     assert a.addresses("eth0") == {"10.0.0.1/24"}
     assert transfer(a, b, socket.AF_INET, ("10.0.0.2", 4000), 3_000_001)[0] == "10.0.0.1"

@@ -13,7 +13,7 @@ def test_four_pings_are_counted_logged_and_seen(net):
     host.device("tun0", kind="tun", addresses=["192.168.3.11/24"], worker={"type": "monitor"})
     logged = host.netd.log.read_text()
     with Capture(net, host.namespace, "tun0") as capture:
-        ping = host.namespace.ping("192.168.3.12", count=4)
+        ping = host.namespace.ping("192.168.3.12", count=4, wait=0.2)
         assert (ping.sent, ping.received) == (4, 0), ping.text
         requests = capture.wait(lambda p: p.is_echo_request(), 4)
     assert [(p.source, p.target, p.protocol, len(p.ip)) for p in requests] == \
@@ -37,11 +37,11 @@ def test_log_is_bounded_and_the_count_is_not(net):
     host = net.host("host", net.namespace("host", ipv6=False))
     host.device("tun0", kind="tun", addresses=["192.168.3.11/24"], worker={"type": "monitor", "log_rate": 5})
     logged = host.netd.log.read_text()
-    ping = host.namespace.ping("192.168.3.12", count=300, interval=0.002)
+    ping = host.namespace.ping("192.168.3.12", count=300, wait=0.2)
     assert ping.sent == 300
     until(lambda: counted(host, 300), 5, lambda: f"300 packets counted: {host.counters('tun0')}")
     lines = re.findall(r"^.*\b84 bytes.*$", host.netd.log.read_text()[len(logged):], re.M)
-    # at 5 lines a second, with a burst at the beginning, over the second or two that it took
+    # at 5 lines a second, with a burst at the beginning, over the moment that it took
     assert 1 <= len(lines) <= 30, f"{len(lines)} lines"
 
 
@@ -49,7 +49,7 @@ def test_frames_on_a_tap_are_counted_whole(net):
     host = net.host("host", net.namespace("host", ipv6=False))
     host.device("tap0", kind="tap", addresses=["192.168.4.11/24"], worker={"type": "monitor"})
     with Capture(net, host.namespace, "tap0") as capture:
-        assert host.namespace.ping("192.168.4.12", count=1).received == 0
+        assert host.namespace.ping("192.168.4.12", count=1, wait=0.2).received == 0
         frames = capture.wait(lambda p: p.ethertype == 0x0806, 1)
     assert all(len(p.data) == 42 for p in frames)
     # ARP asks again and again: each question is 42 bytes, its Ethernet header among them

@@ -13,6 +13,7 @@ from lib.waiting import until
 IP_RECVTOS, IPV6_TCLASS, IPV6_RECVTCLASS = 13, 67, 66
 FAMILIES = {"v4": (socket.AF_INET, "10.0.0.1", "10.0.0.2"), "v6": (socket.AF_INET6, "fd00:a::1", "fd00:a::2")}
 NOT_ECT, ECT1, ECT0, CE = 0, 1, 2, 3
+UNANSWERED_S = 0.2  # the far end is a plain socket: it answers no ping
 
 
 class Peer:
@@ -76,7 +77,7 @@ def test_congestion_marks_on_the_way_out(near, outer):
     """RFC 6040, section 4.1: the outer header gets the inner one's ECN field."""
     peer = near.peer(outer)
     for ecn in (NOT_ECT, ECT1, ECT0, CE):
-        near.namespace.ping("192.168.3.1", count=1, Q=hex(ecn))
+        near.namespace.ping("192.168.3.1", count=1, Q=hex(ecn), wait=UNANSWERED_S)
         inner, tos = peer.receive(is_echo)
         assert (inner[1] & 3, tos & 3) == (ecn, ecn)
 
@@ -113,13 +114,13 @@ def test_congestion_marks_on_the_way_in(net, near, outer, inner):
 def test_too_big_is_answered_with_the_size_that_fits(near, outer, fits):
     """The device takes more than the path does: ICMP says so, with an MTU that then works."""
     near.peer(outer, mtu=2000)
-    near.namespace.ping("192.168.3.1", count=2, size=1700, M="do")
-    ping = near.namespace.ping("192.168.3.1", count=2, size=1700, M="do")
+    near.namespace.ping("192.168.3.1", count=2, size=1700, M="do", wait=UNANSWERED_S)
+    ping = near.namespace.ping("192.168.3.1", count=2, size=1700, M="do", wait=UNANSWERED_S)
     told = re.search(r"mtu[ =:]+(\d+)", ping.text)
     assert ping.received == 0 and told and int(told[1]) == fits, ping.text
 
-    ping = near.namespace.ping("fd00:3::1", count=2, size=1700, M="do")
-    ping = near.namespace.ping("fd00:3::1", count=2, size=1700, M="do")
+    ping = near.namespace.ping("fd00:3::1", count=2, size=1700, M="do", wait=UNANSWERED_S)
+    ping = near.namespace.ping("fd00:3::1", count=2, size=1700, M="do", wait=UNANSWERED_S)
     told = re.search(r"mtu[ =:]+(\d+)", ping.text)
     assert ping.received == 0 and told and int(told[1]) == fits, ping.text
 
@@ -163,11 +164,11 @@ def test_packet_for_the_peer_itself_does_not_loop(near, outer):
     peer = near.peer(outer)
     route = f"/v1/devices/tun0/routes/{peer.far}/{32 if outer == 'v4' else 128}"
     near.put(route)
-    ping = near.namespace.ping(peer.far, count=3, I="192.168.3.11" if outer == "v4" else "fd00:3::11")
+    ping = near.namespace.ping(peer.far, count=3, I="192.168.3.11" if outer == "v4" else "fd00:3::11", wait=UNANSWERED_S)
     assert ping.received == 0
     until(lambda: drops(near, "loop") >= 1, 5, lambda: f"a drop for loop: {near.counters('tun0')}")
     near.api("DELETE", route).expect(204)
-    near.namespace.ping("192.168.3.1", count=1)
+    near.namespace.ping("192.168.3.1", count=1, wait=UNANSWERED_S)
     assert is_echo(peer.receive(is_echo)[0])
 
 
@@ -175,9 +176,9 @@ def test_nobody_at_the_far_end(near):
     """Refused by the far host (ICMP port unreachable): counted, and nothing breaks."""
     peer = near.peer("v4")
     peer.socket.close()
-    assert near.namespace.ping("192.168.3.1", count=5).received == 0
+    assert near.namespace.ping("192.168.3.1", count=5, wait=UNANSWERED_S).received == 0
     again = Peer(near.far, "v4")
-    near.namespace.ping("192.168.3.1", count=3)
+    near.namespace.ping("192.168.3.1", count=3, wait=UNANSWERED_S)
     assert is_echo(again.receive(is_echo)[0])
     again.socket.close()
     worker = near.counters("tun0")["worker"]
