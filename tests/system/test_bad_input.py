@@ -16,7 +16,7 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def host(module_net):
-    a, b = module_net.namespace("a"), module_net.namespace("b")
+    a, b = module_net.namespace("a", dad=False), module_net.namespace("b")
     module_net.veth(a, ["10.0.0.1/24", "fd00:a::1/64"], b, ["10.0.0.2/24", "fd00:a::2/64"])
     host = module_net.host("a", a)
     host.device("tun0", **GOOD)
@@ -25,13 +25,14 @@ def host(module_net):
     host.namespace.settled("tun0")
     host.namespace.settled("tap0")
     module_net.settled()
+    host.known = None  # what it is like, after the last test
     return host
 
 
 @pytest.fixture
 def refuse(host):
     """refuse(method, path, …) sends a request that must be refused, and checks that nothing is different after it."""
-    configuration, kernel, pid = host.configuration(), host.namespace.kernel(), host.worker_pid("tun0")
+    before = host.known or everything(host)
 
     def send(method, path, status, code, body=None, raw=None, headers=None, pointer=None, within=None):
         if raw is not None and headers is None:
@@ -40,9 +41,12 @@ def refuse(host):
         return answer.problem(status, code, pointer, within)
 
     yield send
-    same(configuration, host.configuration())
-    same(kernel, host.namespace.kernel())
-    assert host.worker_pid("tun0") == pid
+    host.known = everything(host)
+    same(before, host.known)
+
+
+def everything(host):
+    return {"configuration": host.configuration(), "kernel": host.namespace.kernel(), "worker": host.worker_pid("tun0")}
 
 
 # ---- JSON ---------------------------------------------------------------------------------------------------------
@@ -449,11 +453,20 @@ def test_ambiguous_request(refuse, host, name):
 
 
 def raw_status(host, data):
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(15)
-        sock.connect(str(host.socket))
-        sock.sendall(data)
-        answer = b""
+    return status_of(raw_sent(host, data))
+
+
+def raw_sent(host, data):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(15)
+    sock.connect(str(host.socket))
+    sock.sendall(data)
+    return sock
+
+
+def status_of(sock):
+    answer = b""
+    with sock:
         while b"\r\n" not in answer:
             piece = sock.recv(65536)
             if not piece:
@@ -463,7 +476,13 @@ def raw_status(host, data):
 
 
 def test_garbage_instead_of_http(refuse, host):
-    for data in (b"\0" * 100, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"HELO there\r\n\r\n", b"GET\r\n\r\n",
-                 b"GET " + b"/" * 70000 + b" HTTP/1.1\r\nHost: a\r\n\r\n"):
+    for data in (b"HELO there\r\n\r\n", b"GET\r\n\r\n", b"GET " + b"/" * 70000 + b" HTTP/1.1\r\nHost: a\r\n\r\n"):
         assert raw_status(host, data) in (400, 404, 413, 414, 431)
+    assert host.api("GET", "/healthz").status == 200
+
+
+@pytest.mark.slow
+def test_garbage_without_a_line_is_refused_in_time(refuse, host):
+    begun = [raw_sent(host, data) for data in (b"\0" * 100, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")]
+    assert [status_of(sock) for sock in begun] == [400, 400]
     assert host.api("GET", "/healthz").status == 200

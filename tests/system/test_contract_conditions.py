@@ -101,10 +101,10 @@ def test_config_only_as_it_was_seen(host):
 
 @pytest.mark.parametrize("name", ["If-Match", "If-None-Match"])
 @pytest.mark.parametrize("value", ["", "tag", '"a', '"a" "b"', '*, "a"', 'w/"a"', ",", '"a b"'])
-def test_malformed_lists(host, name, value):
-    host.api("PUT", TUN0, {"kind": "tun"}, headers={name: value}).problem(400, "invalid_request")
-    host.api("GET", "/v1/config", headers={name: value}).problem(400, "invalid_request")
-    host.api("GET", TUN0).problem(404, "not_found")
+def test_malformed_lists(still, name, value):
+    still.api("PUT", TUN0, {"kind": "tun"}, headers={name: value}).problem(400, "invalid_request")
+    still.api("GET", "/v1/config", headers={name: value}).problem(400, "invalid_request")
+    still.api("GET", TUN0).problem(404, "not_found")
 
 
 # ---- dry runs -------------------------------------------------------------------------------------------------------
@@ -210,10 +210,10 @@ def test_dry_run_is_refused_as_the_change_is(host):
 
 @pytest.mark.parametrize("query", ["dry_run=yes", "dry_run", "dry_run=1", "dry_run=true&dry_run=true", "dry_run=true&confirm_s=60",
                                    "confirm_s=0", "confirm_s=86401", "confirm_s=1.5", "confirm_s=-1", "confirm_s", "confirm=60"])
-def test_wrong_terms(host, query):
+def test_wrong_terms(still, query):
     for method, path, body in (("PUT", TUN0, {"kind": "tun"}), ("PUT", "/v1/config", {"devices": []}), ("DELETE", TUN0, None)):
-        host.api(method, f"{path}?{query}", body).problem(400, "invalid_query")
-    assert host.get("/v1/devices")["items"] == []
-    host.api("GET", "/v1/devices?dry_run=true").problem(400, "invalid_query")
-    host.api("POST", "/v1/config/confirm?dry_run=true").problem(400, "invalid_query")
-    host.api("POST", "/v1/config/revert?confirm_s=5").problem(400, "invalid_query")
+        still.api(method, f"{path}?{query}", body).problem(400, "invalid_query")
+    assert still.get("/v1/devices")["items"] == []
+    still.api("GET", "/v1/devices?dry_run=true").problem(400, "invalid_query")
+    still.api("POST", "/v1/config/confirm?dry_run=true").problem(400, "invalid_query")
+    still.api("POST", "/v1/config/revert?confirm_s=5").problem(400, "invalid_query")

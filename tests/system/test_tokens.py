@@ -79,9 +79,9 @@ def test_dry_run(host):
     ({"selector": "a b"}, "/selector"), ({"selector": ""}, "/selector"), ({"selector": ["a"]}, "/selector"), ({"expires": "tomorrow"}, "/expires"),
     ({"expires": 5}, "/expires"), ({"expires": "2020-01-01T00:00:00Z"}, "/expires"), ({"token": "0" * 64}, "/token"),
     ({"created": "2020-01-01T00:00:00Z"}, "/created"), ({"digest": "0"}, "/digest"), ({"role": None}, "/role")])
-def test_faults(host, change, pointer):
-    host.api("POST", TOKENS, {"name": "ci", "role": "reader", **change}).problem(400, "validation_failed", pointer)
-    assert names(host) == ["admin"]
+def test_faults(still, change, pointer):
+    still.api("POST", TOKENS, {"name": "ci", "role": "reader", **change}).problem(400, "validation_failed", pointer)
+    assert names(still) == ["admin"]
 
 
 def test_what_is_on_disk_opens_nothing(host):
