@@ -8,6 +8,7 @@
 
 #include "worker/echo_answer.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Questions, and the answers to them as another implementation makes them. */
@@ -65,14 +66,14 @@ static enum drop_reason ask(enum device_kind kind, const uint8_t *question, size
                             size_t *ret_length)
 {
     /* exactly the room that was promised, so that a write past it is seen */
-    uint8_t *bytes = test_malloc(length + ECHO_GROWTH);
+    uint8_t *bytes = malloc(length + ECHO_GROWTH);
     enum drop_reason reason;
 
     memcpy(bytes, question, length);
     reason = echo_answer(kind, bytes, length, ret_length);
     if (reason == PACKET_FORWARD)
         memcpy(out, bytes, *ret_length);
-    test_free(bytes);
+    free(bytes);
     return reason;
 }
 

@@ -9,6 +9,7 @@
 #include "worker/checksum.h"
 #include "worker/icmp.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* A question, and the answer to it as another implementation makes it. */
@@ -103,7 +104,7 @@ static void quotes_what_fits(void **state)
     uint8_t packet[2000], out[ICMP_ROOM];
 
     (void)state;
-    for (size_t length = 100; length <= sizeof(packet); length += 50) {
+    for (size_t length = 100; length <= sizeof(packet); length++) {
         size_t v4 = length + 28 < 576 ? length + 28 : 576, v6 = length + 48 < 1280 ? length + 48 : 1280;
 
         make(packet, 4, length);
@@ -145,7 +146,8 @@ static void never_about(void **state)
         {6, "an ICMP redirect", {{6, 58}, {40, 137}}},
         {6, "a later fragment", {{6, 44}, {42, 0}, {43, 8}}},
     };
-    uint8_t packet[1500], out[ICMP_ROOM];
+    static const uint8_t queries[] = {0, 8, 9, 10, 13, 14, 42, 43};
+    uint8_t packet[1500], out[ICMP_ROOM], *bare;
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -157,10 +159,17 @@ static void never_about(void **state)
         if (answer(packet, sizeof(packet), DEVICE_TUN, 1400, out) != 0)
             fail_msg("answered: IPv%u, %s", cases[i].version, cases[i].what);
     }
-    make(packet, 4, sizeof(packet));
-    packet[9] = 1;
-    packet[20] = 8; /* but about an echo request */
-    assert_int_not_equal(answer(packet, sizeof(packet), DEVICE_TUN, 1400, out), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(queries); i++) { /* but about echos and the like */
+        make(packet, 4, sizeof(packet));
+        packet[9] = 1;
+        packet[20] = queries[i];
+        assert_int_not_equal(answer(packet, sizeof(packet), DEVICE_TUN, 1400, out), 0);
+    }
+    bare = malloc(20); /* ICMP without a byte */
+    make(bare, 4, 20);
+    bare[9] = 1;
+    assert_int_equal(answer(bare, 20, DEVICE_TUN, 1400, out), 0);
+    free(bare);
     assert_int_equal(answer(packet, sizeof(packet), DEVICE_TUN, 67, out), 0);
     make(packet, 6, sizeof(packet));
     assert_int_equal(answer(packet, sizeof(packet), DEVICE_TUN, 1279, out), 0);

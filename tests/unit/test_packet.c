@@ -10,12 +10,13 @@
 #include "worker/packet.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* An exact copy on the heap, so that a read past the end is seen. */
 static uint8_t *copy(const uint8_t *bytes, size_t length)
 {
-    uint8_t *made = test_malloc(length > 0 ? length : 1);
+    uint8_t *made = malloc(length > 0 ? length : 1);
 
     memcpy(made, bytes, length);
     return made;
@@ -87,13 +88,13 @@ static void every_cut_is_refused(void **state)
         uint8_t *cut = copy(udp_v4, length);
 
         assert_int_equal(packet_parse_bare(cut, length, &view), -EINVAL);
-        test_free(cut);
+        free(cut);
     }
     for (size_t length = 0; length < sizeof(udp_v6); length++) {
         uint8_t *cut = copy(udp_v6, length);
 
         assert_int_equal(packet_parse_bare(cut, length, &view), -EINVAL);
-        test_free(cut);
+        free(cut);
     }
 }
 
@@ -146,7 +147,7 @@ static void frames(void **state)
         uint8_t *cut = copy(frame, length);
 
         assert_int_equal(packet_parse(DEVICE_TAP, cut, length, &view), -EINVAL);
-        test_free(cut);
+        free(cut);
     }
 
     store_be16(frame + 12, 0x0806);
@@ -180,9 +181,10 @@ static void extension_headers(void **state)
         1,  2, 3, 4, 5, 6, 7, 8,
     };
     static const uint8_t later[] = {58, 0, 0, 8, 0, 0, 0, 9, 0xff};
-    static const uint8_t atomic[] = {58, 0, 0, 0, 0, 0, 0, 9, 0xff};
+    static const uint8_t options_later[] = {60, 0, 0, 8, 0, 0, 0, 9, 0xff};
+    static const uint8_t atomic[] = {58, 0, 0, 6, 0, 0, 0, 9, 0xff}; /* with reserved bits */
     static const uint8_t endless[80] = {0};
-    uint8_t packet[160];
+    uint8_t packet[160], many[80] = {0};
     struct packet_view view;
     struct packet_upper upper;
     size_t length;
@@ -203,7 +205,7 @@ static void extension_headers(void **state)
         bytes = copy(packet, length);
         assert_int_equal(packet_parse_bare(bytes, length, &view), 0);
         assert_int_equal(packet_find_upper(bytes, &view, &upper), -EINVAL);
-        test_free(bytes);
+        free(bytes);
     }
 
     length = ipv6_with(packet, 44, later, sizeof(later));
@@ -214,10 +216,25 @@ static void extension_headers(void **state)
     assert_int_equal(upper.protocol, 58);
     assert_int_equal(upper.length, 1);
 
+    length = ipv6_with(packet, 44, options_later, sizeof(options_later));
+    assert_int_equal(packet_parse_bare(packet, length, &view), 0);
+    assert_int_equal(packet_find_upper(packet, &view, &upper), 0); /* what it has a piece of cannot be read */
+    assert_int_equal(upper.protocol, 60);
+    assert_int_equal(upper.length, 1);
+
     length = ipv6_with(packet, 44, atomic, sizeof(atomic));
     assert_int_equal(packet_parse_bare(packet, length, &view), 0);
     assert_int_equal(packet_find_upper(packet, &view, &upper), 0);
     assert_false(upper.fragmented);
+
+    for (size_t headers = 1; headers < 10; headers++) {
+        memset(many, 0, sizeof(many));
+        many[(headers - 1) * 8] = 17;
+        length = ipv6_with(packet, 0, many, headers * 8 + 8);
+        assert_int_equal(packet_parse_bare(packet, length, &view), 0);
+        assert_int_equal(packet_find_upper(packet, &view, &upper), headers <= 8 ? 0 : -EINVAL);
+        assert_int_equal(upper.offset, 40 + 8 * (headers <= 8 ? headers : 8)); /* or left as it was */
+    }
 
     length = ipv6_with(packet, 0, endless, sizeof(endless));
     assert_int_equal(packet_parse_bare(packet, length, &view), 0);

@@ -10,6 +10,7 @@
 #include "worker/udp_unwrap.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* 192.0.2.1:1000 > 10.33.0.1:5000, and the same in IPv6 to 2001:db8::1; 4 bytes of payload. Checksums are not looked
@@ -26,13 +27,13 @@ static const uint8_t to_peer_v6[] = {
 
 static enum drop_reason unwrap(enum device_kind kind, const uint8_t *bytes, size_t length, uint8_t tos)
 {
-    uint8_t *made = test_malloc(length > 0 ? length : 1);
+    uint8_t *made = malloc(length > 0 ? length : 1);
     struct udp_arrival arrival;
     enum drop_reason reason;
 
     memcpy(made, bytes, length);
     reason = udp_unwrap(kind, made, length, tos, &arrival);
-    test_free(made);
+    free(made);
     return reason;
 }
 
@@ -174,6 +175,32 @@ static void remote_checksum(void **state)
     assert_int_equal(unwrap(DEVICE_TUN, bytes, sizeof(bytes), 0), DROP_MALFORMED);
 }
 
+static void checksums_that_are_own(void **state)
+{
+    static const struct {
+        uint8_t protocol;
+        uint16_t start, offset;
+        bool own;
+    } cases[] = {
+        {17, 20, 6, true},  {17, 24, 6, false}, {17, 16, 10, false}, {17, 20, 8, false}, {17, 20, 16, false},
+        {17, 24, 2, false}, {6, 20, 6, false},  {6, 20, 16, false},  {1, 20, 6, false},
+    };
+    uint8_t *packet = malloc(sizeof(left) - 12); /* with nothing behind it */
+    struct packet_view view;
+
+    (void)state;
+    memcpy(packet, left + 12, sizeof(left) - 12);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct virtio_net_hdr checksum = {.csum_start = cases[i].start, .csum_offset = cases[i].offset};
+
+        packet[9] = cases[i].protocol;
+        assert_int_equal(packet_parse_bare(packet, sizeof(left) - 12, &view), 0);
+        if (udp_checksum_is_own(packet, &view, &checksum) != cases[i].own)
+            fail_msg("case %zu", i);
+    }
+    free(packet);
+}
+
 static void heads_are_read_as_they_were_made(void **state)
 {
     const struct virtio_net_hdr checksum = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 20, .csum_offset = 6};
@@ -257,7 +284,9 @@ static void packets_back_to_back(void **state)
 
 static void only_the_peers_own_endpoint_is_a_loop(void **state)
 {
-    uint8_t packet[sizeof(to_peer_v4)];
+    uint8_t packet[sizeof(to_peer_v6)], *exact;
+    struct endpoint remote;
+    struct packet_view view;
 
     (void)state;
     assert_int_equal(inspect("10.33.0.1:5000", to_peer_v4, sizeof(to_peer_v4)), DROP_LOOP);
@@ -267,12 +296,28 @@ static void only_the_peers_own_endpoint_is_a_loop(void **state)
     assert_int_equal(inspect("[2001:db8::1]:5000", to_peer_v6, sizeof(to_peer_v6)), DROP_LOOP);
     assert_int_equal(inspect("[2001:db8::2]:5000", to_peer_v6, sizeof(to_peer_v6)), PACKET_FORWARD);
     assert_int_equal(inspect("10.33.0.1:5000", to_peer_v4, sizeof(to_peer_v4) - 1), DROP_MALFORMED);
-    memcpy(packet, to_peer_v4, sizeof(packet));
+    memcpy(packet, to_peer_v4, sizeof(to_peer_v4));
     packet[9] = 6; /* TCP to the same port */
-    assert_int_equal(inspect("10.33.0.1:5000", packet, sizeof(packet)), PACKET_FORWARD);
+    assert_int_equal(inspect("10.33.0.1:5000", packet, sizeof(to_peer_v4)), PACKET_FORWARD);
     packet[9] = 17;
     packet[7] = 1; /* a later fragment has no ports */
-    assert_int_equal(inspect("10.33.0.1:5000", packet, sizeof(packet)), PACKET_FORWARD);
+    assert_int_equal(inspect("10.33.0.1:5000", packet, sizeof(to_peer_v4)), PACKET_FORWARD);
+    memcpy(packet, to_peer_v6, sizeof(to_peer_v6));
+    memset(packet + 24, 0, 16); /* an IPv6 address that begins with the peer's in IPv4 */
+    memcpy(packet + 24, to_peer_v4 + 16, 4);
+    assert_int_equal(inspect("10.33.0.1:5000", packet, sizeof(to_peer_v6)), PACKET_FORWARD);
+
+    exact = malloc(22); /* the first fragment, without the ports */
+    memcpy(exact, to_peer_v4, 22);
+    exact[3] = 22;
+    exact[6] = 0x20;
+    assert_int_equal(inspect("10.33.0.1:5000", exact, 22), PACKET_FORWARD);
+    free(exact);
+    exact = malloc(14); /* a frame without a packet */
+    memset(exact, 0, 14);
+    assert_int_equal(endpoint_parse("[2001:db8::1]:5000", &remote), 0);
+    assert_int_equal(udp_inspect(DEVICE_TAP, exact, 14, &remote, 1, &view), PACKET_FORWARD);
+    free(exact);
 }
 
 int main(void)
@@ -284,6 +329,7 @@ int main(void)
         cmocka_unit_test(gue_goes_before_either_version),
         cmocka_unit_test(gue_carries_congestion),
         cmocka_unit_test(remote_checksum),
+        cmocka_unit_test(checksums_that_are_own),
         cmocka_unit_test(heads_are_read_as_they_were_made),
         cmocka_unit_test(each_of_the_peers_ports_is_a_loop),
         cmocka_unit_test(packets_back_to_back),
