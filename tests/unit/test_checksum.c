@@ -50,6 +50,18 @@ static void check_variant(enum checksum_variant variant)
     }
 }
 
+/* Nothing was forced yet. */
+static void test_best_is_chosen(void **state)
+{
+    const char *chosen = checksum_variant_name();
+    enum checksum_variant best = CHECKSUM_VARIANT_N;
+
+    (void)state;
+    while (checksum_force(--best) < 0)
+        continue;
+    assert_string_equal(chosen, checksum_variant_name());
+}
+
 static void test_plain(void **state)
 {
     (void)state;
@@ -152,13 +164,10 @@ static void test_update_and_pseudo(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_avx2),
-        cmocka_unit_test(test_avx512),
-        cmocka_unit_test(test_all_ones),
-        cmocka_unit_test(test_overlap),
-        cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_update_and_pseudo),
+        cmocka_unit_test(test_best_is_chosen), cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_avx2),           cmocka_unit_test(test_avx512),
+        cmocka_unit_test(test_all_ones),       cmocka_unit_test(test_overlap),
+        cmocka_unit_test(test_pieces),         cmocka_unit_test(test_update_and_pseudo),
     };
 
     srand(1);

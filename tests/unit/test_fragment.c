@@ -103,32 +103,41 @@ static void a_fragment_is_cut_into_fragments_of_the_same(void **state)
 
 static void options_go_where_they_belong(void **state)
 {
-    /* record route (first only), no-op, router alert (copied), end */
-    static const uint8_t options[] = {7, 7, 4, 1, 2, 3, 4, 1, 0x94, 4, 0, 0};
-    static const uint8_t copied[] = {0x94, 4, 0, 0};
+    static const struct {
+        uint8_t options[12], copied[4];
+    } cases[] = {
+        /* record route (first only), no-op, router alert (copied) */
+        {{7, 7, 4, 1, 2, 3, 4, 1, 0x94, 4, 0, 0}, {0x94, 4, 0, 0}},
+        /* router alert, end, and what is none */
+        {{0x94, 4, 0, 0, 0, 1, 0x82, 3, 9, 7, 200, 1}, {0x94, 4, 0, 0}},
+        /* one to be copied that leaves a byte over */
+        {{0x82, 3, 9, 7, 9, 4, 1, 2, 3, 4, 5, 6}, {0x82, 3, 9, 0}},
+    };
     uint8_t packet[1500];
     struct packet_view view;
     struct fragmenter fragmenter;
     struct fragment piece;
 
     (void)state;
-    make(packet, sizeof(packet), options, sizeof(options), 0);
-    cut_and_join(packet, sizeof(packet), 600);
-    assert_int_equal(packet_parse_bare(packet, sizeof(packet), &view), 0);
-    assert_int_equal(fragmenter_init(&fragmenter, packet, &view, 600), 0);
-    assert_true(fragmenter_next(&fragmenter, &piece));
-    assert_int_equal(piece.header_length, 32);
-    assert_memory_equal(piece.header + 20, options, sizeof(options));
-    while (fragmenter_next(&fragmenter, &piece)) {
-        assert_int_equal(piece.header_length, 24);
-        assert_memory_equal(piece.header + 20, copied, sizeof(copied));
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        make(packet, sizeof(packet), cases[i].options, sizeof(cases[i].options), 0);
+        cut_and_join(packet, sizeof(packet), 600);
+        assert_int_equal(packet_parse_bare(packet, sizeof(packet), &view), 0);
+        assert_int_equal(fragmenter_init(&fragmenter, packet, &view, 600), 0);
+        assert_true(fragmenter_next(&fragmenter, &piece));
+        assert_int_equal(piece.header_length, 32);
+        assert_memory_equal(piece.header + 20, cases[i].options, sizeof(cases[i].options));
+        while (fragmenter_next(&fragmenter, &piece)) {
+            assert_int_equal(piece.header_length, 24);
+            assert_memory_equal(piece.header + 20, cases[i].copied, sizeof(cases[i].copied));
+        }
     }
 }
 
 static void refused(void **state)
 {
     static const uint8_t no_options[][4] = {{7, 0, 0, 0}, {7, 1, 0, 0}, {7, 5, 0, 0}, {1, 1, 1, 7}};
-    uint8_t packet[1500];
+    uint8_t packet[1500], full[40];
     struct packet_view view;
     struct fragmenter fragmenter;
 
@@ -144,6 +153,11 @@ static void refused(void **state)
         assert_int_equal(packet_parse_bare(packet, sizeof(packet), &view), 0);
         assert_int_equal(fragmenter_init(&fragmenter, packet, &view, 600), -EINVAL);
     }
+    memset(full, 1, sizeof(full)); /* its length would lie behind the longest header there is */
+    full[39] = 7;
+    make(packet, sizeof(packet), full, sizeof(full), 0);
+    assert_int_equal(packet_parse_bare(packet, sizeof(packet), &view), 0);
+    assert_int_equal(fragmenter_init(&fragmenter, packet, &view, 600), -EINVAL);
 }
 
 int main(void)

@@ -157,6 +157,7 @@ static void test_refusals(void **state)
 {
     const struct recipe recipe = {
         .version = 4, .protocol = PROTOCOL_TCP, .flags = 0x10, .size = 50, .payload_length = 90};
+    const struct recipe v6 = {.version = 6, .protocol = PROTOCOL_TCP, .flags = 0x10, .size = 50, .payload_length = 90};
     struct virtio_net_hdr good, header;
     struct packet_view view, wrong;
     struct split split;
@@ -195,11 +196,18 @@ static void test_refusals(void **state)
         assert_int_equal(split_init(&split, &good, packet, length, &view), words < 5 ? -EINVAL : 0);
     }
     packet[32] = 0x50;
-    for (size_t cut = 21; cut <= 40; cut++) { /* too short for headers and a byte */
+    for (size_t cut = 21; cut <= 40; cut++) { /* too short for headers and a byte, and nothing lies behind it */
+        uint8_t *exact = malloc(cut);
+
+        memcpy(exact, packet, cut);
         wrong = view;
         wrong.ip_length = cut;
-        assert_int_equal(split_init(&split, &good, packet, cut, &wrong), -EINVAL);
+        assert_int_equal(split_init(&split, &good, exact, cut, &wrong), -EINVAL);
+        free(exact);
     }
+    length = recipe_make(&v6, packet, &header);
+    assert_int_equal(packet_parse(DEVICE_TUN, packet, length, &view), 0);
+    assert_int_equal(split_init(&split, &good, packet, length, &view), -EINVAL);
 }
 
 /* An extension header belongs to what every segment has. */
@@ -252,6 +260,28 @@ static void test_finish_checksum(void **state)
     }
 }
 
+/* UDP says by 0 that there is none, and ffff where it comes out as 0 (RFC 768). */
+static void test_checksum_of_zero(void **state)
+{
+    static const uint8_t protocols[] = {PROTOCOL_UDP, PROTOCOL_TCP};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
+        struct recipe recipe = {.version = 4, .protocol = protocols[i], .size = 100, .payload_length = 100};
+        struct virtio_net_hdr header;
+        size_t length = recipe_make(&recipe, packet, &header);
+        uint8_t *field = packet + header.csum_start + header.csum_offset, *payload = packet + length - 100, pseudo[2];
+
+        memcpy(pseudo, field, 2);
+        memset(payload, 0, 2);
+        assert_int_equal(split_finish_checksum(&header, packet, length), 0);
+        memcpy(payload, field, 2); /* with this word in it, the sum is ffff */
+        memcpy(field, pseudo, 2);
+        assert_int_equal(split_finish_checksum(&header, packet, length), 0);
+        assert_int_equal(load_be16(field), protocols[i] == PROTOCOL_UDP ? 0xffff : 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +292,7 @@ int main(void)
         cmocka_unit_test(test_room),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_finish_checksum),
+        cmocka_unit_test(test_checksum_of_zero),
         cmocka_unit_test(test_extension_header),
     };
 
