@@ -125,7 +125,8 @@ static inline void expect_report(struct worker *w, const char *name, bool value)
     char *status;
 
     w->forwarder->lanes[0].news = true;
-    lane_publish(&w->forwarder->lanes[0]);
+    assert_true(lane_publish(&w->forwarder->lanes[0]));
+    assert_false(lane_publish(&w->forwarder->lanes[0])); /* said once */
     status = forwarder_status(w->forwarder);
     snprintf(wanted, sizeof(wanted), "\"%s\":%s", name, value ? "true" : "false");
     if (!strstr(status, wanted))

@@ -422,6 +422,60 @@ static void no_room_on_the_wire(void **state)
     }
 }
 
+/* What is gone is waited for no more: poll would return at once, for ever. */
+static void descriptors_that_are_gone(void **state)
+{
+    struct worker *w = *state;
+    struct lane *lane;
+
+    worker_configure(w, "");
+    lane = &w->forwarder->lanes[0];
+    lane_on_socket(lane, POLLIN | POLLERR);
+    lane_on_queue(lane, POLLIN | POLLERR); /* there was something to read, and there is nothing wrong */
+    assert_int_not_equal(lane_wait_socket(lane).fd, -1);
+    assert_int_not_equal(lane_wait_queue(lane).fd, -1);
+    lane_on_socket(lane, POLLHUP);
+    lane_on_queue(lane, POLLERR);
+    assert_int_equal(lane_wait_socket(lane).fd, -1);
+    assert_int_equal(lane_wait_queue(lane).fd, -1);
+}
+
+/* What became of a packet is known when the batch was sent. */
+static void captured_with_what_became_of_it(void **state)
+{
+    static const struct capture_area head = {
+        .magic = CAPTURE_MAGIC, .version = CAPTURE_VERSION, .ring_count = CAPTURE_RINGS, .snaplen = 60};
+    static const uint8_t wanted[] = {DROP_QUEUE_FULL, DROP_QUEUE_FULL, CAPTURE_NOT_DROPPED};
+    struct worker *w = *state;
+    int fd = memfd_create("capture", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    const struct capture_record *record;
+    struct capture *capture;
+    struct err err = {0};
+
+    assert_int_equal(ftruncate(fd, CAPTURE_AREA_SIZE), 0);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+    assert_int_equal(pwrite(fd, &head, sizeof(head), 0), sizeof(head));
+    assert_int_equal(capture_open(fd, &capture, &err), 0);
+    worker_configure(w, "");
+    forwarder_set_capture(w->forwarder, capture);
+    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+        refusal.send = i < 2 ? ENOBUFS : 0;
+        offer_udp(w, 1000, 1000, 0, false);
+        if (i > 0) /* two in the first turn */
+            lane_on_queue(&w->forwarder->lanes[0], POLLIN);
+    }
+    record = (const void *)capture_ring_bytes(capture->area, 0);
+    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+        assert_int_equal(record->kind, CAPTURE_OUT);
+        assert_int_equal(record->length, 1028);
+        assert_int_equal(record->drop, wanted[i]);
+        record = (const void *)((const uint8_t *)record + record->size);
+    }
+    forwarder_set_capture(w->forwarder, NULL);
+    capture_close(capture);
+    close(fd);
+}
+
 /* What the device says of a packet does not fit it. */
 static void malformed(void **state)
 {
@@ -454,6 +508,7 @@ static void no_room_in_the_device(void **state)
                  {ENOMEM, DROP_QUEUE_FULL},
                  {EIO, DROP_DEVICE_DOWN},
                  {EBADFD, DROP_DEVICE_DOWN}};
+    uint8_t one[DEVICE_HEADER_SIZE + 20] = {0};
     struct worker *w = *state;
     struct row *wanted = all_offers();
 
@@ -467,6 +522,8 @@ static void no_room_in_the_device(void **state)
         assert_int_equal(got->count, 0);
         assert_int_equal(counters(w)->drops[cases[i].reason], wanted->count);
         expect_all_counted(w);
+        lane_to_device(&w->forwarder->lanes[0], one + DEVICE_HEADER_SIZE, 20);
+        assert_int_equal(counters(w)->drops[cases[i].reason], wanted->count + 1);
         refusal.write = 0;
         memset(&w->page->slots[0], 0, sizeof(w->page->slots[0]));
         expect_delivery_in(w);
@@ -586,6 +643,8 @@ int main(void)
         CASE(no_udp_gro),
         CASE(a_narrow_path),
         CASE(answers_about_packets_too_big),
+        CASE(descriptors_that_are_gone),
+        CASE(captured_with_what_became_of_it),
         CASE(malformed),
         CASE(no_room_on_the_wire),
         CASE(no_room_in_the_device),

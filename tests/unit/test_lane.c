@@ -14,8 +14,10 @@
 #include "worker/control.h"
 #include "worker/forwarder.h"
 #include "worker/loop.h"
+#include "worker/split.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -210,6 +212,21 @@ static void queue_put(const struct worker *w, size_t lane, uint16_t number)
     assert_int_equal(send(w->queue[lane], bytes, sizeof(bytes), MSG_NOSIGNAL), sizeof(bytes));
 }
 
+/* UDP to an endpoint of the peer's: one of the worker's own, which came back. */
+static void queue_put_own(const struct worker *w, size_t lane, size_t peer)
+{
+    uint8_t bytes[DEVICE_HEADER_SIZE + PING_SIZE] = {0}, *packet = bytes + DEVICE_HEADER_SIZE;
+    struct sockaddr_in to;
+    socklen_t length = sizeof(to);
+
+    ping_make(packet, 0);
+    assert_int_equal(getsockname(w->peer[peer], (struct sockaddr *)&to, &length), 0);
+    packet[9] = 17;
+    memcpy(packet + 16, &to.sin_addr, 4);
+    memcpy(packet + 22, &to.sin_port, 2);
+    assert_int_equal(send(w->queue[lane], bytes, sizeof(bytes), MSG_NOSIGNAL), sizeof(bytes));
+}
+
 /* The number of the next ping, or of its answer, that the worker wrote to this queue. */
 static uint16_t queue_get(const struct worker *w, size_t lane)
 {
@@ -316,8 +333,46 @@ static void each_socket_has_its_lane(void **state)
             PING_SIZE);
         counter_becomes(&w->page->slots[(i + 1) % LANES].drops[DROP_UNKNOWN_SOURCE], 1);
     }
-    for (size_t i = 0; i < LANES; i++)
+    for (size_t i = 0; i < LANES; i++) {
+        queue_put_own(w, i, LANES - 1 - i);
+        counter_becomes(&w->page->slots[i].drops[DROP_LOOP], 1);
         assert_int_equal(counter(&w->page->slots[i].wire_out.packets), 1);
+    }
+}
+
+static void pages_that_are_none(void **state)
+{
+    static const struct {
+        struct counter_page head;
+        off_t size;
+        int seals;
+        int result;
+    } cases[] = {
+#define HEAD(m, v, s) {.magic = (m), .version = (v), .slot_count = (s)}
+        {HEAD(COUNTER_PAGE_MAGIC, COUNTER_PAGE_VERSION, COUNTER_SLOTS), COUNTER_PAGE_SIZE, F_SEAL_SHRINK, 0},
+        {HEAD(COUNTER_PAGE_MAGIC + 1, COUNTER_PAGE_VERSION, COUNTER_SLOTS), COUNTER_PAGE_SIZE, F_SEAL_SHRINK, -EINVAL},
+        {HEAD(COUNTER_PAGE_MAGIC, COUNTER_PAGE_VERSION + 1, COUNTER_SLOTS), COUNTER_PAGE_SIZE, F_SEAL_SHRINK, -EINVAL},
+        {HEAD(COUNTER_PAGE_MAGIC, COUNTER_PAGE_VERSION, COUNTER_SLOTS - 1), COUNTER_PAGE_SIZE, F_SEAL_SHRINK, -EINVAL},
+        {HEAD(COUNTER_PAGE_MAGIC, COUNTER_PAGE_VERSION, COUNTER_SLOTS), COUNTER_PAGE_SIZE - 1, F_SEAL_SHRINK, -EINVAL},
+        {HEAD(COUNTER_PAGE_MAGIC, COUNTER_PAGE_VERSION, COUNTER_SLOTS), COUNTER_PAGE_SIZE, F_SEAL_GROW, -EINVAL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        int fd = memfd_create("counters", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        struct counter_page *page = NULL;
+        struct err err = {0};
+
+        assert_int_equal(ftruncate(fd, cases[i].size), 0);
+        assert_int_equal(fcntl(fd, F_ADD_SEALS, cases[i].seals), 0);
+        assert_int_equal(pwrite(fd, &cases[i].head, 64, 0), 64);
+        if (counter_page_map(fd, &page, &err) != cases[i].result)
+            fail_msg("case %zu: %s", i, err.message);
+        if (page)
+            assert_int_equal(page->features, WORKER_FEATURE_CAPTURE);
+        counter_page_unmap(page);
+        close(fd);
+    }
 }
 
 static void any_lane_has_news(void **state)
@@ -359,6 +414,47 @@ static void there_is_news_after_attaching(void **state)
         attach(w);
     fd_done(&w->queue[3]);
     hear_of(w, "\"queues_gone\":2");
+}
+
+static void queue_put_with(const struct worker *w, struct virtio_net_hdr header, const uint8_t *ping)
+{
+    uint8_t bytes[DEVICE_HEADER_SIZE + PING_SIZE];
+
+    memcpy(bytes, &header, DEVICE_HEADER_SIZE);
+    memcpy(bytes + DEVICE_HEADER_SIZE, ping, PING_SIZE);
+    assert_int_equal(send(w->queue[0], bytes, sizeof(bytes), MSG_NOSIGNAL), sizeof(bytes));
+}
+
+/* What was waiting when a device's offloads were turned off. */
+static void an_echo_gets_whole_packets(void **state)
+{
+    struct virtio_net_hdr header = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 20, .csum_offset = 2};
+    struct worker *w = *state;
+    const struct counter_slot *slot = &w->page->slots[0];
+    uint8_t ping[PING_SIZE], answer[DEVICE_HEADER_SIZE + PING_SIZE];
+
+    configure(w, 1, 0, ECHO, "ready\n");
+    ping_make(ping, 1);
+    store_be16(ping + 22, 0);
+    queue_put_with(w, header, ping);
+    assert_true(readable(w->queue[0], PATIENCE_MS));
+    assert_int_equal(recv(w->queue[0], answer, sizeof(answer), 0), sizeof(answer));
+    assert_int_equal(checksum_finish(checksum_add(0, answer + DEVICE_HEADER_SIZE + 20, PING_SIZE - 20)), 0);
+
+    header.csum_start = PING_SIZE;
+    queue_put_with(w, header, ping);
+    counter_becomes(&slot->drops[DROP_MALFORMED], 1);
+    header.csum_start = 20;
+    header.csum_offset = 6;
+    header.gso_type = VIRTIO_NET_HDR_GSO_UDP_L4; /* which a ping is not */
+    header.gso_size = 2;
+    queue_put_with(w, header, ping);
+    counter_becomes(&slot->drops[DROP_MALFORMED], 2);
+    assert_int_equal(counter(&slot->device_in.packets), 3);
+    ping[9] = PROTOCOL_UDP; /* with four bytes of payload */
+    queue_put_with(w, header, ping);
+    counter_becomes(&slot->device_in.packets, 5);
+    assert_int_equal(counter(&slot->device_in.bytes), 3 * PING_SIZE + 2 * (PING_SIZE - 2));
 }
 
 static void monitors_share_one_log(void **state)
@@ -471,10 +567,13 @@ static void a_capture_that_is_told_of_again_goes_on(void **state)
     configure(w, LANES, 0, ECHO, "ready\n"); /* all turns are over */
     for (size_t i = 0; i < LANES; i++) {
         const struct capture_ring *ring = &area->rings[i];
+        uint64_t taken = counter(&ring->taken);
 
         assert_true(counter(&ring->taken) > 0);
         assert_int_equal(counter(&ring->lost), 0);
         assert_int_equal(counter(&ring->written), counter(&ring->taken) * (sizeof(struct capture_record) + PING_SIZE));
+        queue_put(w, i, 1); /* there and back */
+        counter_becomes(&ring->taken, taken + 2);
     }
     munmap(area, CAPTURE_AREA_SIZE);
     close(fd);
@@ -511,8 +610,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_queue_has_its_lane, worker_start, worker_end),
         cmocka_unit_test_setup_teardown(each_socket_has_its_lane, worker_start, worker_end),
+        cmocka_unit_test(pages_that_are_none),
         cmocka_unit_test_setup_teardown(any_lane_has_news, worker_start, worker_end),
         cmocka_unit_test_setup_teardown(there_is_news_after_attaching, worker_start, worker_end),
+        cmocka_unit_test_setup_teardown(an_echo_gets_whole_packets, worker_start, worker_end),
         cmocka_unit_test_setup_teardown(monitors_share_one_log, worker_start, worker_end),
         cmocka_unit_test_setup_teardown(configuring_again_loses_and_reorders_nothing, worker_start, worker_end),
         cmocka_unit_test_setup_teardown(refused_configuration_leaves_all_lanes, worker_start, worker_end),
