@@ -101,6 +101,63 @@ static void test_as_libpcap_runs_them(void **state)
     compare("ether host 02:00:00:00:00:01 or arp or vlan 5", DEVICE_TAP);
 }
 
+/* What no filter is compiled to, too. */
+static void test_instructions(void **state)
+{
+    (void)state;
+    enum {
+        LD = 0x00,
+        LDX,
+        ST,
+        STX,
+        LD_MEM = 0x60,
+        LDX_MSH = 0xb1,
+        LD_B_IND = 0x50,
+        DIV_X = 0x3c,
+        MOD_X = 0x9c,
+        LSH_X = 0x6c,
+        RSH_X = 0x7c,
+        NEG = 0x84,
+        JGE = 0x35,
+        JGT = 0x25,
+        RET = 0x06,
+        RET_A = 0x16,
+        TXA = 0x87
+    };
+    static const struct {
+        struct capture_instruction program[5];
+        uint32_t result;
+    } rows[] = {
+        {{{.code = LD, .k = 7}, {.code = LDX, .k = 2}, {.code = DIV_X}, {.code = RET_A}}, 3},
+        {{{.code = LD, .k = 7}, {.code = DIV_X}, {.code = RET, .k = 1}}, 0}, /* by zero */
+        {{{.code = LD, .k = 7}, {.code = MOD_X}, {.code = RET, .k = 1}}, 0},
+        {{{.code = LD, .k = 1}, {.code = LDX, .k = 31}, {.code = LSH_X}, {.code = RET_A}}, 1U << 31},
+        {{{.code = LD, .k = 1}, {.code = LDX, .k = 32}, {.code = LSH_X}, {.code = RET_A}}, 0},
+        {{{.code = LD, .k = 9}, {.code = LDX, .k = 32}, {.code = RSH_X}, {.code = RET_A}}, 0},
+        {{{.code = LD, .k = 5}, {.code = NEG}, {.code = RET_A}}, 0U - 5},
+        {{{.code = LD, .k = 9},
+          {.code = LDX, .k = 3},
+          {.code = STX, .k = 1},
+          {.code = LD_MEM, .k = 1},
+          {.code = RET_A}},
+         3},
+        {{{.code = LD, .k = 9}, {.code = ST, .k = 15}, {.code = LD}, {.code = LD_MEM, .k = 15}, {.code = RET_A}}, 9},
+        {{{.code = LD, .k = 9}, {.code = LDX_MSH}, {.code = RET_A}}, 9}, /* it leaves A alone */
+        {{{.code = LDX_MSH}, {.code = TXA}, {.code = RET_A}}, 20},
+        {{{.code = LDX, .k = 1}, {.code = LD_B_IND, .k = 2}, {.code = RET_A}}, 4},
+        {{{.code = LDX, .k = UINT32_MAX}, {.code = LD_B_IND, .k = 2}, {.code = RET, .k = 1}},
+         0}, /* not from the start */
+        {{{.code = LD, .k = 5}, {.code = JGE, .jf = 1, .k = 5}, {.code = RET, .k = 1}, {.code = RET, .k = 2}}, 1},
+        {{{.code = LD, .k = 5}, {.code = JGT, .jf = 1, .k = 5}, {.code = RET, .k = 1}, {.code = RET, .k = 2}}, 2},
+    };
+    static const uint8_t packet[] = {0x45, 2, 3, 4};
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        uint32_t result = bpf_run(rows[i].program, packet, sizeof packet);
+        if (result != rows[i].result)
+            fail_msg("row %zu: %u", i, result);
+    }
+}
+
 static void test_random_programs(void **state)
 {
     (void)state;
@@ -144,6 +201,8 @@ static void test_unsound_programs(void **state)
         {{.code = 0x64, .k = 32}},          /* too far */
         {{.code = 0xffff}},                 /* no instruction */
         {{.code = 0x20 | 0x100}},           /* more than a byte */
+        {{.code = 0x42}},                   /* a store with a mode */
+        {{.code = 0x8c}},                   /* a negation by X */
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         const struct capture_instruction program[] = {rows[i].first, ret};
@@ -152,7 +211,11 @@ static void test_unsound_programs(void **state)
     assert_false(bpf_is_sound(&ret, 0));
     assert_true(bpf_is_sound(&ret, 1));
     assert_false(bpf_is_sound(&rows[0].first, 1)); /* no end */
-    assert_false(bpf_is_sound(&ret, CAPTURE_PROGRAM_MAX + 1));
+    static struct capture_instruction many[CAPTURE_PROGRAM_MAX + 1];
+    for (size_t i = 0; i < ARRAY_SIZE(many); i++)
+        many[i] = ret;
+    assert_true(bpf_is_sound(many, CAPTURE_PROGRAM_MAX));
+    assert_false(bpf_is_sound(many, CAPTURE_PROGRAM_MAX + 1));
 }
 
 /* ---- what gets as far as libpcap --------------------------------------------------------------------------------- */
@@ -203,9 +266,8 @@ static void test_names_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_as_libpcap_runs_them),
-        cmocka_unit_test(test_random_programs),
-        cmocka_unit_test(test_unsound_programs),
+        cmocka_unit_test(test_as_libpcap_runs_them), cmocka_unit_test(test_instructions),
+        cmocka_unit_test(test_random_programs),      cmocka_unit_test(test_unsound_programs),
         cmocka_unit_test(test_names_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,6 +95,7 @@ static void test_program_decides(void **state)
     (void)state;
     const struct capture_instruction program[] = {
         {.code = 0x30, .k = 0}, {.code = 0x15, .jt = 0, .jf = 1, .k = 1}, {.code = 0x06, .k = 2}, {.code = 0x06}};
+    const struct capture_instruction all = {.code = 0x06, .k = UINT32_MAX};
     struct world world = begin(100, program, 4);
     struct capture_record record;
     const uint8_t no[] = {0, 9, 9}, yes[] = {1, 9, 9};
@@ -105,6 +106,11 @@ static void test_program_decides(void **state)
     assert_int_equal(record.captured, 2);
     assert_int_equal(record.length, 3);
     assert_int_equal(capture_reader_next(&world.reader, &record, bytes), 0);
+    end(&world);
+    world = begin(2, &all, 1); /* it takes more than was asked for */
+    capture_packet(world.writer, 0, CAPTURE_IN, yes, 3, CAPTURE_NOT_DROPPED);
+    assert_int_equal(capture_reader_next(&world.reader, &record, bytes), 1);
+    assert_int_equal(record.captured, 2);
     end(&world);
 }
 
@@ -149,6 +155,44 @@ static void test_wrap_and_loss(void **state)
     end(&world);
 }
 
+/* Where the end is skipped, there must be room at the beginning. */
+static void test_full_at_the_end(void **state)
+{
+    (void)state;
+    struct world world = begin(CAPTURE_SNAPLEN_MAX, NULL, 0);
+    struct capture_record record;
+    uint8_t packet[1000] = {0};
+    uint64_t taken, lost;
+    capture_packet(world.writer, 0, CAPTURE_IN, packet, 8, CAPTURE_NOT_DROPPED); /* 32 bytes, which are free again */
+    assert_int_equal(capture_reader_next(&world.reader, &record, bytes), 1);
+    for (unsigned i = 0; i < CAPTURE_RING_SIZE / 1024; i++) { /* the last has 992 bytes here, and 32 there */
+        memset(packet, (int)i, sizeof packet);
+        capture_packet(world.writer, 0, CAPTURE_IN, packet, sizeof packet, CAPTURE_NOT_DROPPED);
+    }
+    capture_reader_count(&world.reader, &taken, &lost);
+    assert_int_equal(lost, 1);
+    for (unsigned i = 0; i < CAPTURE_RING_SIZE / 1024 - 1; i++) {
+        assert_int_equal(capture_reader_next(&world.reader, &record, bytes), 1);
+        assert_int_equal(bytes[999], (uint8_t)i);
+    }
+    assert_int_equal(capture_reader_next(&world.reader, &record, bytes), 0);
+    end(&world);
+}
+
+/* A frame may be longer than what a record takes, whatever is asked for. */
+static void test_longest(void **state)
+{
+    (void)state;
+    static uint8_t frame[65549];
+    struct world world = begin(UINT32_MAX, NULL, 0);
+    struct capture_record record;
+    capture_packet(world.writer, 0, CAPTURE_IN, frame, sizeof frame, CAPTURE_NOT_DROPPED);
+    assert_int_equal(capture_reader_next(&world.reader, &record, bytes), 1);
+    assert_int_equal(record.captured, CAPTURE_SNAPLEN_MAX);
+    assert_int_equal(record.length, sizeof frame);
+    end(&world);
+}
+
 static void test_next_worker_goes_on(void **state)
 {
     (void)state;
@@ -172,12 +216,32 @@ static void test_areas_that_are_none(void **state)
 {
     (void)state;
     const struct capture_instruction endless = {.code = 0x05, .k = UINT32_MAX};
+    static const struct capture_area good = {
+        .magic = CAPTURE_MAGIC, .version = CAPTURE_VERSION, .ring_count = CAPTURE_RINGS, .snaplen = 100};
+    struct capture_area bad[] = {good, good, good};
     struct capture *writer;
     struct err e = {0};
     int fds[] = {area_make(100, &endless, 1), memfd_create("test", MFD_CLOEXEC), open("/dev/null", O_RDWR | O_CLOEXEC)};
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
         assert_int_equal(capture_open(fds[i], &writer, &e), -EINVAL);
         close(fds[i]);
+    }
+    bad[0].magic++;
+    bad[1].version++;
+    bad[2].program_length = CAPTURE_AREA_SIZE / sizeof(struct capture_instruction) / 2;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        int fd = area_make(100, NULL, 0);
+        assert_int_equal(pwrite(fd, &bad[i], sizeof bad[i], 0), sizeof bad[i]);
+        assert_int_equal(capture_open(fd, &writer, &e), -EINVAL);
+        close(fd);
+    }
+    for (int is_sealed = 0; is_sealed < 2; is_sealed++) { /* one could shrink, the other is too small */
+        int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        assert_int_equal(ftruncate(fd, is_sealed ? CAPTURE_AREA_SIZE - 4096 : CAPTURE_AREA_SIZE), 0);
+        assert_int_equal(fcntl(fd, F_ADD_SEALS, is_sealed ? F_SEAL_SHRINK : F_SEAL_GROW), 0);
+        assert_int_equal(pwrite(fd, &good, sizeof good, 0), sizeof good);
+        assert_int_equal(capture_open(fd, &writer, &e), -EINVAL);
+        close(fd);
     }
 }
 
@@ -233,6 +297,21 @@ static void test_writer_believes_nothing(void **state)
         assert_int_equal(taken, 50000);
         end(&world);
     }
+    struct world world = begin(100, NULL, 0);
+    struct err e = {0};
+    world.reader.area->rings[0].read = 8; /* more than was written */
+    assert_false(capture_begin(world.writer, 0, CAPTURE_IN, bytes, 90));
+    world.reader.area->rings[0].read = 0;
+    assert_true(capture_begin(world.writer, 0, CAPTURE_IN, bytes, 90));
+    world.writer->lanes[0].pending->size = 8;
+    capture_end(world.writer, 0, CAPTURE_NOT_DROPPED);
+    assert_int_equal(world.reader.area->rings[0].written, 24 + 96);
+    capture_close(world.writer);
+    world.reader.area->rings[0].written = 13;
+    assert_int_equal(capture_open(world.fd, &world.writer, &e), 0);
+    capture_packet(world.writer, 0, CAPTURE_IN, bytes, 90, CAPTURE_NOT_DROPPED);
+    assert_int_equal(world.reader.area->rings[0].written, 8 + 24 + 96);
+    end(&world);
 }
 
 /* ---- both at once ------------------------------------------------------------------------------------------------ */
@@ -275,6 +354,8 @@ int main(void)
         cmocka_unit_test(test_packets_come_out_as_they_went_in),
         cmocka_unit_test(test_program_decides),
         cmocka_unit_test(test_wrap_and_loss),
+        cmocka_unit_test(test_full_at_the_end),
+        cmocka_unit_test(test_longest),
         cmocka_unit_test(test_next_worker_goes_on),
         cmocka_unit_test(test_areas_that_are_none),
         cmocka_unit_test(test_reader_believes_nothing),
