@@ -122,12 +122,18 @@ static void test_what_begins_anew_is_a_gap(void **state)
     rings_sample(&rings, 104 * NSEC_PER_SEC, &next);
     assert_int_equal(rings_read(&rings, HISTORY_SECONDS, 4, steps), 104);
     assert_true(steps[0].has_kernel && !steps[0].has_worker);
-    assert_int_equal(steps[0].values[HISTORY_KERNEL_RX_BYTES], 10);
-    assert_int_equal(steps[0].values[HISTORY_WORKER_WIRE_IN_BYTES], 0);
+    for (size_t series = 0; series < HISTORY_SERIES_N; series++)
+        assert_int_equal(steps[0].values[series],
+                         strncmp(history_series_name((enum history_series)series), "kernel.", 7) ? 0 : 10);
     assert_true(!steps[1].has_kernel && steps[1].has_worker);
     assert_int_equal(steps[1].values[HISTORY_WORKER_WIRE_IN_BYTES], 1);
     assert_true(steps[2].has_kernel && !steps[2].has_worker);
     assert_true(steps[3].has_kernel && !steps[3].has_worker);
+    next.ifindex = 0; /* nor a device */
+    rings_sample(&rings, 105 * NSEC_PER_SEC, &next);
+    rings_sample(&rings, 106 * NSEC_PER_SEC, &next);
+    assert_int_equal(rings_read(&rings, HISTORY_SECONDS, 1, steps), 106);
+    assert_true(!steps[0].has_kernel && !steps[0].has_worker);
     done(&rings);
 }
 
@@ -159,26 +165,44 @@ static void test_coarser_rings_have_the_sums(void **state)
     done(&rings);
 }
 
+/* What is counted in a second of the next test: nothing now and then. */
+static uint64_t in_second(int64_t second)
+{
+    bool idle = (second > 50000 && second <= 60000) || (second > 99000 && second < 99990);
+    return idle ? 0 : (uint64_t)second;
+}
+
+static void expect_all(const struct rings *rings, enum history_scale scale, int64_t end_s)
+{
+    struct history_step steps[HISTORY_STEPS_MAX];
+    int64_t step_s = history_scale_sizes[scale].step_s, count = (int64_t)history_scale_sizes[scale].steps;
+    assert_int_equal(rings_read(rings, scale, (size_t)count, steps), end_s);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t begin_s = end_s - (count - i) * step_s;
+        uint64_t expected = 0;
+        for (int64_t at = begin_s + 1; at <= begin_s + step_s; at++) /* the reading is at the second's end */
+            expected += in_second(at);
+        assert_true(steps[i].has_kernel && steps[i].has_worker);
+        for (size_t series = 0; series < HISTORY_SERIES_N; series++)
+            assert_int_equal(steps[i].values[series], expected);
+    }
+}
+
 static void test_wrap(void **state)
 {
     (void)state;
     struct rings rings = fresh();
     uint64_t value = 0;
     for (int64_t second = 5; second <= 100005; second++) {
-        /* idle in between: an old record must not show through */
-        value += second > 50000 && second < 99990 ? 0 : (uint64_t)second;
+        value += in_second(second); /* an old record must not show through */
         sample(&rings, (double)second, value);
+        if (second == 86530) /* the longest has gone round */
+            expect_all(&rings, HISTORY_MINUTES, 86520);
     }
     struct history_step steps[HISTORY_STEPS_MAX];
-    assert_int_equal(rings_read(&rings, HISTORY_SECONDS, 600, steps), 100005);
-    for (int i = 0; i < 600; i++) {
-        int64_t at = 100005 - 600 + i + 1; /* the reading at the step's end */
-        assert_true(steps[i].has_kernel && steps[i].has_worker);
-        assert_int_equal(steps[i].values[3], at < 99990 ? 0 : at);
-    }
-    assert_int_equal(rings_read(&rings, HISTORY_MINUTES, 1440, steps), 99960 + 0);
-    assert_true(steps[0].has_kernel);
-    assert_int_equal(steps[1000].values[0], 0);
+    expect_all(&rings, HISTORY_SECONDS, 100005);
+    expect_all(&rings, HISTORY_TENS, 100000);
+    expect_all(&rings, HISTORY_MINUTES, 99960);
     /* a gap longer than the ring leaves nothing of it, but for the longer ones */
     sample(&rings, 100705, value + 5);
     sample(&rings, 100706, value + 7);
@@ -242,6 +266,14 @@ static int no_room(void *context, size_t page)
     return -ENOSPC;
 }
 
+static int room(void *context, size_t page)
+{
+    size_t *asked = context;
+    (void)page;
+    ++*asked;
+    return 0;
+}
+
 static void test_idle_device_writes_no_record(void **state)
 {
     (void)state;
@@ -258,6 +290,12 @@ static void test_idle_device_writes_no_record(void **state)
     sample(&rings, 201, 6);
     assert_int_equal(asked, HISTORY_SCALE_N);
     EXPECT(&rings, HISTORY_SECONDS, 201, 0, GAP, 0);
+    /* where there is, nobody asks again */
+    rings.make_room = room;
+    asked = 0;
+    for (int second = 202; second < 210; second++)
+        sample(&rings, second, (uint64_t)second);
+    assert_int_equal(asked, HISTORY_SCALE_N);
     done(&rings);
 }
 

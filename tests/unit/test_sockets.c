@@ -66,13 +66,37 @@ static void a_range_of_ports(void **state)
     expect_way(sockets.fds[1], "127.0.0.1:5001", 7, "lo");
     expect_way(sockets.fds[2], "127.0.0.1:5002", 7, "lo");
     expect_way(sockets.fds[3], "[::1]:5000", 0, "");
-    for (uint32_t i = 0; i < 4; i++)
+    for (uint32_t i = 0; i < 4; i++) {
         assert_true(socket_is_sound(sockets.fds[i]));
+        assert_int_equal(fcntl(sockets.fds[i], F_GETFD), FD_CLOEXEC);
+        assert_true(fcntl(sockets.fds[i], F_GETFL) & O_NONBLOCK);
+    }
     sockets_close(&sockets);
     assert_int_equal(sockets.count, 0);
 
     assert_int_equal(sockets_open(NULL, 0, NULL, &sockets, NULL), 0);
     assert_int_equal(sockets.count, 0);
+}
+
+static void any_address_of_either_family(void **state)
+{
+    struct socket_spec specs[2] = {spec_of("[::]:5000", 1, 0, ""), spec_of("0.0.0.0:5000", 1, 0, "")};
+    struct socket_set sockets;
+    (void)state;
+    assert_int_equal(sockets_open(specs, 2, NULL, &sockets, NULL), 0);
+    sockets_close(&sockets);
+}
+
+static void what_is_not_sound(void **state)
+{
+    int fds[] = {socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
+                 socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), open("/dev/null", O_RDWR | O_CLOEXEC)};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+        assert_true(fds[i] >= 0);
+        assert_false(socket_is_sound(fds[i]));
+        close(fds[i]);
+    }
 }
 
 /* The same open socket goes on, and what is new of its way is set at once; other ports are other sockets. */
@@ -84,6 +108,7 @@ static void kept_and_led_another_way(void **state)
     assert_int_equal(sockets_open(&before, 1, NULL, &held, NULL), 0);
     assert_int_equal(sockets_open(&after, 1, &held, &next, NULL), 0);
     assert_true(same_socket(held.fds[1], next.fds[0]));
+    assert_int_equal(fcntl(next.fds[0], F_GETFD), FD_CLOEXEC);
     assert_false(same_socket(held.fds[1], next.fds[1]));
     expect_way(held.fds[0], "127.0.0.1:5000", 7, "");
     expect_way(held.fds[1], "127.0.0.1:5001", 0, "lo");
@@ -270,6 +295,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_range_of_ports),
+        cmocka_unit_test(any_address_of_either_family),
+        cmocka_unit_test(what_is_not_sound),
         cmocka_unit_test(kept_and_led_another_way),
         cmocka_unit_test(an_interface_that_is_not_there),
         cmocka_unit_test(an_interface_that_has_gone),
