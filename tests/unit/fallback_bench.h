@@ -43,6 +43,7 @@ static inline int udp_socket(uint16_t *ret_port)
 }
 
 static uint16_t local_port, remote_port;
+static const char *device_kind; /* that is said to be there */
 
 /* `fields`: further members of the udp worker. */
 static inline void worker_configure(struct worker *w, const char *fields)
@@ -55,9 +56,9 @@ static inline void worker_configure(struct worker *w, const char *fields)
     struct err err = {0};
     int length =
         snprintf(message, sizeof(message),
-                 "configure queues=1 sockets=1 tag=0 program=w\n{\"device\":{\"name\":\"tun0\",\"kind\":\"tun\"},"
+                 "configure queues=1 sockets=1 tag=0 program=w\n{\"device\":{\"name\":\"tun0\",\"kind\":\"%s\"},"
                  "\"worker\":{\"type\":\"udp\",\"local\":\"127.0.0.1:%u\",\"remote\":\"127.0.0.1:%u\"%s%s}}",
-                 local_port, remote_port, fields[0] ? "," : "", fields);
+                 device_kind, local_port, remote_port, fields[0] ? "," : "", fields);
 
     assert_int_equal(config_head_parse(message, (size_t)length, &head, &err), 0);
     device_end = fds[1];
@@ -76,6 +77,8 @@ static inline int worker_setup(void **state)
 
     memset(&refusal, 0, sizeof(refusal));
     memset(&seen, 0, sizeof(seen));
+    device_kind = "tun";
+    srand(1);
     assert_non_null(w);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, queue), 0);
     for (int i = 0; i < 2; i++)

@@ -422,6 +422,39 @@ static void no_room_on_the_wire(void **state)
     }
 }
 
+/* Pieces of a frame are no frames: not even what may be fragmented is. The sender of the other hears of it. */
+static void frames_too_big(void **state)
+{
+    static uint8_t bytes[PACKET_ROOM];
+    struct recipe recipe = {
+        .kind = DEVICE_TAP, .version = 4, .protocol = PROTOCOL_UDP, .size = 1000, .payload_length = 1000};
+    struct worker *w = *state;
+    struct row *got = calloc(1, sizeof(*got));
+
+    refusal.datagram_most = PATH;
+    device_kind = "tap";
+    worker_configure(w, "");
+    for (unsigned i = 0; i < 2; i++) {
+        struct virtio_net_hdr header;
+        size_t length;
+
+        recipe.dont_fragment = i == 1;
+        length = recipe_make(&recipe, bytes, &header);
+        header.gso_type = VIRTIO_NET_HDR_GSO_NONE;
+        bytes[0] = bytes[6] = 2; /* stations, not groups */
+        device_offer(w, &header, bytes, length);
+        lane_on_queue(&w->forwarder->lanes[0], POLLIN);
+        assert_int_equal(counters(w)->drops[DROP_TOO_BIG], i + 1);
+        device_take_all(w, got);
+        assert_int_equal(got->count, i);
+    }
+    assert_int_equal(counters(w)->wire_out.packets, 0);
+    assert_memory_equal(got->bytes, bytes + 6, 6);
+    assert_memory_equal(got->bytes + 6, bytes, 6);
+    assert_int_equal(load_be16(got->bytes + 14 + 26), PATH - 14);
+    free(got);
+}
+
 /* What is gone is waited for no more: poll would return at once, for ever. */
 static void descriptors_that_are_gone(void **state)
 {
@@ -643,6 +676,7 @@ int main(void)
         CASE(no_udp_gro),
         CASE(a_narrow_path),
         CASE(answers_about_packets_too_big),
+        CASE(frames_too_big),
         CASE(descriptors_that_are_gone),
         CASE(captured_with_what_became_of_it),
         CASE(malformed),
