@@ -27,6 +27,7 @@ const REASONS = {
     ecn: ["worker", "it met congestion outside, and is not ECN-capable inside"],
     not_forwarded: ["worker", "it was read, and by design not sent on"],
     unknown_source: ["socket", "it came from the wire, and not from the peer"],
+    rcvbuf_full: ["socket", "the socket's receive buffer was full: the worker was slower than the wire"],
     wire_error: ["socket", "the socket refused it: unreachable, not permitted, …"],
 };
 const placeOf = (reason, stages) => {

@@ -61,6 +61,7 @@ enum drop_reason {
     DROP_DEVICE_DOWN,   /* the device is down (EIO) */
     DROP_WIRE_ERROR,    /* the socket refused it: unreachable, not permitted, … */
     DROP_NOT_FORWARDED, /* read, and by design not sent on: the monitor's packets, what echo has no answer to */
+    DROP_RCVBUF_FULL,   /* never received: the socket's receive buffer was full (SO_RXQ_OVFL); not in wire_in */
     DROP_REASON_N
 };
 /* "no_peer", "unknown_source", … */

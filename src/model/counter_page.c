@@ -17,6 +17,7 @@ static const char *const drop_reasons[] = {
     [DROP_DEVICE_DOWN] = "device_down",
     [DROP_WIRE_ERROR] = "wire_error",
     [DROP_NOT_FORWARDED] = "not_forwarded",
+    [DROP_RCVBUF_FULL] = "rcvbuf_full",
 };
 _Static_assert(ARRAY_SIZE(drop_reasons) == DROP_REASON_N, "a name for each reason");
 

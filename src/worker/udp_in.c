@@ -103,7 +103,7 @@ int udp_from_wire(struct lane *lane)
         count = datagram.length > 0 ? (datagram.length + datagram.segment - 1) / datagram.segment : 1;
         counter_pair_add_many(&lane->counters->wire_in, count, datagram.length);
         if (datagram.lost > 0)
-            counter_raise(&lane->counters->drops[DROP_QUEUE_FULL], datagram.lost);
+            counter_raise(&lane->counters->drops[DROP_RCVBUF_FULL], datagram.lost);
         if (!datagram.from_peer) {
             counter_raise(&lane->counters->drops[DROP_UNKNOWN_SOURCE], count);
             lane_capture(lane, lane->packet.bytes, datagram.length, DROP_UNKNOWN_SOURCE);
