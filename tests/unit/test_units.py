@@ -12,7 +12,8 @@ from lib import build
 
 HERE = pathlib.Path(__file__).parent
 AT_A_TIME = 6
-FIRST = ("test_netd_worker", "test_pending", "test_attach", "test_http_server")  # which take longest
+FIRST = ("test_netd_failure", "test_pending", "test_attach", "test_http_server")  # which take longest
+SLOW = ("test_power_cut",)  # which keeps a processor busy all the while: left to the whole run
 PROGRAM_LIMIT_S = 110
 pytestmark = pytest.mark.limit(120)
 MACRO = re.compile(r"^#define (\w+)\(\w+\)\s+cmocka_unit_test.*$", re.M)  # a program's own word for a case
@@ -30,7 +31,11 @@ def cases_of(text):
 
 
 def cases():
-    return [(path.stem, case) for path in sources() for case in cases_of(path.read_text())]
+    return [marked(path.stem, case) for path in sources() for case in cases_of(path.read_text())]
+
+
+def marked(program, *more):
+    return pytest.param(program, *more, marks=pytest.mark.slow if program in SLOW else ())
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +76,7 @@ def test_case(result, program, case):
         pytest.fail(text if len(outcomes) > 1 else said[outcomes[0][1]:][:8000], pytrace=False)
 
 
-@pytest.mark.parametrize("program", [path.stem for path in sources()])
+@pytest.mark.parametrize("program", [marked(path.stem) for path in sources()])
 def test_program(result, program):
     """The program as a whole: its exit status, no leak at its end, and no case that is not told apart above."""
     status, said = result(program)
