@@ -86,7 +86,7 @@ def test_everything_sent_is_counted_somewhere(hosts):
     """No packet disappears without a reason: what went in went out or was dropped under its name."""
     a, b = hosts
     b.api("DELETE", "/v1/devices/tun0/worker").expect(204)
-    a.namespace.ping("192.168.3.1", count=50, interval=0.005)
+    a.namespace.ping("192.168.3.1", count=50, interval=0.005, wait=0.2)
     b.put("/v1/devices/tun0/worker", udp("10.0.0.2", "10.0.0.1"))
     a.namespace.ping("192.168.3.1", count=50, interval=0.005)
     worker = a.counters("tun0")["worker"]

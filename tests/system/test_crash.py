@@ -103,7 +103,7 @@ STEPS = {"replace": [("PUT", STATES[0]), ("PUT", STATES[1])], "create and delete
 
 @pytest.mark.parametrize("which", ["tunwrightd", "netd"])
 @pytest.mark.parametrize("steps", STEPS)
-@pytest.mark.parametrize("rounds", [5, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(25, marks=pytest.mark.slow)])
 @pytest.mark.limit(300)
 def test_killed_in_the_midst_of_changes(host, steps, which, rounds):
     chance = random.Random(rounds)

@@ -96,6 +96,7 @@ def test_sums_are_the_counters(hosts):
 
 def test_form(hosts):
     a, _ = hosts
+    a.device("tun1", kind="tun")
     began(a)
     for step, kept in KEPT.items():
         shown = history(a, f"?step_s={step}")
@@ -110,7 +111,6 @@ def test_form(hosts):
     assert {len(series) for series in few["series"].values()} == {7}
     assert len(history(a, "?limit=1440")["series"]["worker.drops"]) == 600
 
-    a.device("tun1", kind="tun")
     until(lambda: observed(history(a, "?limit=2", "tun1")["series"]["kernel.rx_bytes"]), 5, "a history of tun1")
     assert not any(observed(series) for name, series in history(a, "", "tun1")["series"].items() if name.startswith("worker"))
 

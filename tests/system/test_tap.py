@@ -149,6 +149,7 @@ def test_only_the_peer_is_heard(net, pair, kind):
     assert not [str(p) for p in inside.packets() if p.source == "1.2.3.4"]
 
 
+@pytest.mark.slow
 def test_new_ipv6_address_is_a_source_at_once(net):
     """IPv6 looks for duplicates of an address for a second or two, and refuses it as a route's source meanwhile."""
     host = net.host("a")
