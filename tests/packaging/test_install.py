@@ -71,7 +71,7 @@ ZSH = "fpath=($0 $fpath); autoload -Uz compinit; compinit -u -D; autoload +X _tu
                                                    ("fish", ["-c", "complete -C 'tunwright re'"], "release")])
 def test_shells_find_their_completions(installed, tmp_path, shell, arguments, shown):
     """By themselves, once it is installed: bash and fish by the directories of data, zsh by those that it looks into."""
-    if shutil.which(shell) is None or (shell == "bash" and not pathlib.Path("/usr/share/bash-completion").exists()):
+    if shutil.which(shell) is None or (shell == "bash" and not pathlib.Path("/usr/share/bash-completion/bash_completion").exists()):
         pytest.skip(f"{shell} is not installed, or has no completion")
     root, prefix = installed
     share = root / prefix.lstrip("/") / "share"
