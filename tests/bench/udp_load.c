@@ -59,15 +59,16 @@ union control {
     char bytes[CMSG_SPACE(sizeof(int))];
 };
 
-static char rooms[BATCH][ROOM];
+static char rooms[BATCH * ROOM];
 static struct iovec pieces[BATCH];
 static struct mmsghdr messages[BATCH];
 static union control controls[BATCH];
 
+/* Side by side: rooms that lie 64 KB apart would share the same few lines of a cache. */
 static void batch_prepare(size_t room, bool control)
 {
-    for (int i = 0; i < BATCH; i++) {
-        pieces[i] = (struct iovec){.iov_base = rooms[i], .iov_len = room};
+    for (size_t i = 0; i < BATCH; i++) {
+        pieces[i] = (struct iovec){.iov_base = rooms + i * room, .iov_len = room};
         messages[i].msg_hdr = (struct msghdr){.msg_iov = &pieces[i], .msg_iovlen = 1};
         if (control)
             messages[i].msg_hdr.msg_control = controls[i].bytes;
@@ -90,7 +91,7 @@ static int load_send(const struct load *load)
     if (load->segments > 1 && setsockopt(load->fd, SOL_UDP, UDP_SEGMENT, &size, sizeof(size)) < 0)
         fail("UDP_SEGMENT");
     while (now - start < load->duration_ns && sent < DATAGRAMS_MAX) {
-        int n = load->segments > 1 ? (int)send(load->fd, rooms[0], pieces[0].iov_len, 0) < 0 ? -1 : 1
+        int n = load->segments > 1 ? (int)send(load->fd, rooms, pieces[0].iov_len, 0) < 0 ? -1 : 1
                                    : sendmmsg(load->fd, messages, BATCH, 0);
         if (n > 0)
             sent += (uint64_t)n * load->segments;
@@ -132,7 +133,7 @@ static int load_receive(const struct load *load)
         fail("SO_RCVTIMEO");
     if (gro && setsockopt(load->fd, SOL_UDP, UDP_GRO, &on, sizeof(on)) < 0)
         fail("UDP_GRO");
-    batch_prepare(ROOM, gro);
+    batch_prepare(gro ? ROOM : load->payload_bytes + 1, gro); /* one that is longer is seen to be */
     puts("listening");
     fflush(stdout);
     while (now_ns() - start < load->duration_ns) {
