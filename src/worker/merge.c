@@ -149,10 +149,9 @@ static bool merge_move_verified(struct merge *merge, uint8_t *packet, size_t pie
     return false;
 }
 
-static bool merge_move(struct merge *merge, uint8_t *packet, size_t piece)
+static void merge_move(struct merge *merge, uint8_t *packet, size_t piece)
 {
     memmove(merge->packet + merge->length, packet + merge->payload, piece);
-    return true;
 }
 
 static void merge_grow(struct merge *merge, size_t piece, uint8_t tcp_flags)
@@ -168,7 +167,7 @@ static void merge_grow(struct merge *merge, size_t piece, uint8_t tcp_flags)
 bool merge_append(struct merge *merge, uint8_t *packet, size_t length, const struct packet_view *view,
                   const struct virtio_net_hdr *header)
 {
-    bool tcp = merge->view.protocol == PROTOCOL_TCP, moved;
+    bool tcp = merge->view.protocol == PROTOCOL_TCP, moved = true;
     size_t piece;
     uint8_t flags = 0;
 
@@ -184,7 +183,7 @@ bool merge_append(struct merge *merge, uint8_t *packet, size_t length, const str
     if (tcp)
         flags = packet[merge->upper + TCP_FLAGS];
     if (header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
-        moved = merge_move(merge, packet, piece);
+        merge_move(merge, packet, piece);
     else
         moved = merge_move_verified(merge, packet, piece,
                                     checksum_add(merge_pseudo(merge, length - merge->upper), packet + merge->upper,
@@ -248,7 +247,7 @@ bool merge_append_alike(struct merge *merge, uint8_t *packet, size_t length)
 {
     const uint8_t *a = merge->packet + merge->view.ip, *b = packet + merge->view.ip;
     size_t upper = merge->view.header_length, check;
-    bool tcp = merge->view.protocol == PROTOCOL_TCP, v4 = merge->view.version == 4, moved;
+    bool tcp = merge->view.protocol == PROTOCOL_TCP, v4 = merge->view.version == 4, moved = true;
     uint8_t flags = 0;
     uint64_t sum;
 
@@ -267,7 +266,7 @@ bool merge_append_alike(struct merge *merge, uint8_t *packet, size_t length)
     if (merge->lone.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
         if (load_16(a + check) != load_16(b + check)) /* the pseudo-header's sum */
             return false;
-        moved = merge_move(merge, packet, merge->size);
+        merge_move(merge, packet, merge->size);
     } else {
         if (!tcp && load_16(b + check) == 0)
             return false;

@@ -203,11 +203,18 @@ def test_slow_reader_holds_up_nobody(hosts):
     assert statistics[0][5] > 0 and statistics[0][4] == count + statistics[0][5]
 
 
+@pytest.fixture
+def flood(hosts):
+    process = hosts[0].namespace.popen("ping", "-q", "-f", "-s", "1400", "192.168.3.1", stdout=subprocess.DEVNULL)
+    yield
+    process.terminate()
+    process.wait(10)
+
+
 @pytest.mark.slow
-def test_its_time_ends_whatever_goes_on(hosts):
+def test_its_time_ends_whatever_goes_on(hosts, flood):
     """More comes all the time than is read."""
     a, _ = hosts
-    flood = a.namespace.popen("ping", "-q", "-f", "-s", "1400", "192.168.3.1", stdout=subprocess.DEVNULL)
     connection = a.connection()
     try:
         connection.request("GET", "/v1/devices/tun0/capture?seconds=1")
@@ -215,25 +222,18 @@ def test_its_time_ends_whatever_goes_on(hosts):
         while answer.read(40000) and time.monotonic() - begun < 20:
             time.sleep(0.04)
     finally:
-        flood.terminate()
-        flood.wait(10)
         connection.close()
     assert time.monotonic() - begun < 15
 
 
 @pytest.mark.slow
-def test_its_time_ends_whoever_reads(hosts):
+def test_its_time_ends_whoever_reads(hosts, flood):
     """Nobody does: the worker is free for the next one, and what was there waits."""
     a, _ = hosts
-    flood = a.namespace.popen("ping", "-q", "-f", "-s", "1400", "192.168.3.1", stdout=subprocess.DEVNULL)
     connection = a.connection()
-    try:
-        connection.request("GET", "/v1/devices/tun0/capture?seconds=1")
-        answer = connection.getresponse()
-        until(lambda: a.api("GET", "/v1/devices/tun0/capture?count=1").status == 200, 10, "another capture")
-    finally:
-        flood.terminate()
-        flood.wait(10)
+    connection.request("GET", "/v1/devices/tun0/capture?seconds=1")
+    answer = connection.getresponse()
+    until(lambda: a.api("GET", "/v1/devices/tun0/capture?count=1").status == 200, 10, "another capture")
     kinds = [kind for kind, _ in blocks(answer.read())]
     connection.close()
     assert kinds[-1] == 5 and kinds.count(6) > 1000
