@@ -657,6 +657,42 @@ static void gue(void **state)
     free(wanted);
 }
 
+/* In one flow, put together by the kernel: each GUE header is looked at, also behind many that are right. */
+static void one_bad_head_of_many(void **state)
+{
+    const struct recipe recipe = {.version = 4, .protocol = PROTOCOL_UDP, .size = 500, .payload_length = 3000};
+    struct worker *w = *state;
+    struct row *sent = calloc(1, sizeof(*sent)), *got = calloc(1, sizeof(*got));
+    uint8_t whole[4096], bytes[1024];
+    struct virtio_net_hdr header;
+    struct packet_view view;
+    struct split split;
+    struct udp_head head;
+    size_t length = recipe_make(&recipe, whole, &header), segment, used;
+
+    assert_int_equal(packet_parse(DEVICE_TUN, whole, length, &view), 0);
+    assert_int_equal(split_init(&split, &header, whole, length, &view), 0);
+    udp_head_make(4, &no_header, &head);
+    for (size_t i = 0; split_next(&split, bytes + head.length, sizeof(bytes) - head.length, 1, &segment, &used) == 1;
+         i++) {
+        memcpy(bytes, head.bytes, head.length);
+        bytes[3] |= i == 3 ? 0x80 : 0; /* a flag that nobody knows */
+        row_add(sent, bytes, head.length + used);
+    }
+    assert_int_equal(sent->count, 6);
+    worker_configure(w, GUE);
+    for (size_t at = 0; at < sent->count;)
+        at = peer_send_some(w, sent, at);
+    lane_on_socket(&w->forwarder->lanes[0], POLLIN);
+    device_take_all(w, got);
+    assert_int_equal(counters(w)->wire_in.packets, 6);
+    assert_int_equal(counters(w)->drops[DROP_MALFORMED], 1);
+    assert_int_equal(got->count, 5);
+    expect_all_counted(w);
+    free(sent);
+    free(got);
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, worker_setup, worker_teardown)
 
 int main(void)
@@ -685,6 +721,7 @@ int main(void)
         CASE(cut_datagrams),
         CASE(gro_turned_off_and_on),
         CASE(gue),
+        CASE(one_bad_head_of_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
